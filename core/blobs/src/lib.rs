@@ -1,0 +1,1 @@
+//! S3-compatible endpoint over a local folder.

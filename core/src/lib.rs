@@ -1,0 +1,1 @@
+//! Workflow graphs and their phase machine as flat arrays.

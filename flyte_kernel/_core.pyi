@@ -1,0 +1,3 @@
+"""The compiled core: the reference page of everything that crosses into Rust."""
+
+__version__: str

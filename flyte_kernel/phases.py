@@ -1,0 +1,72 @@
+"""Phases of runs, nodes and attempts: the numbers are FlyteIDL's, the extra ones never leave the process."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+__all__ = ["TERMINAL_NODE_PHASES", "TERMINAL_RUN_PHASES", "AttemptPhase", "NodePhase", "RunPhase"]
+
+
+class RunPhase(IntEnum):
+    """Where a run stands; numbers of flyteidl.core.WorkflowExecution.Phase."""
+
+    UNDEFINED = 0
+    QUEUED = 1
+    RUNNING = 2
+    SUCCEEDING = 3
+    SUCCEEDED = 4
+    FAILING = 5
+    FAILED = 6
+    ABORTED = 7
+    TIMED_OUT = 8
+    ABORTING = 9
+
+
+class NodePhase(IntEnum):
+    """Where a node stands; 0 to 10 are the numbers of flyteidl.core.NodeExecution.Phase, the rest is internal.
+
+    UNDEFINED is a node that has not started. RETRYING, TIMING_OUT and ABORTING wait for the executor to confirm that
+    the current attempt is gone; clients see them as RUNNING.
+    """
+
+    UNDEFINED = 0
+    QUEUED = 1
+    RUNNING = 2
+    SUCCEEDED = 3
+    FAILING = 4
+    FAILED = 5
+    ABORTED = 6
+    SKIPPED = 7
+    TIMED_OUT = 8
+    DYNAMIC_RUNNING = 9
+    RECOVERED = 10
+    RETRYING = 11
+    TIMING_OUT = 12
+    ABORTING = 13
+
+
+class AttemptPhase(IntEnum):
+    """Where an attempt stands; numbers of flyteidl.core.TaskExecution.Phase."""
+
+    UNDEFINED = 0
+    QUEUED = 1
+    RUNNING = 2
+    SUCCEEDED = 3
+    ABORTED = 4
+    FAILED = 5
+    INITIALIZING = 6
+    WAITING_FOR_RESOURCES = 7
+    RETRYABLE_FAILED = 8
+
+
+TERMINAL_RUN_PHASES = frozenset({RunPhase.SUCCEEDED, RunPhase.FAILED, RunPhase.TIMED_OUT, RunPhase.ABORTED})
+TERMINAL_NODE_PHASES = frozenset(
+    {
+        NodePhase.SUCCEEDED,
+        NodePhase.FAILED,
+        NodePhase.ABORTED,
+        NodePhase.SKIPPED,
+        NodePhase.TIMED_OUT,
+        NodePhase.RECOVERED,
+    }
+)
