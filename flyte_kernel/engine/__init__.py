@@ -1,0 +1,1 @@
+"""The loop: inbox, journal, step, obey. Knows ports, never what stands behind them."""

@@ -1,0 +1,113 @@
+"""What the engine needs from the outside, as small protocols; executors, stores and blob folders implement them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Protocol
+
+from flyte_kernel.ids import AttemptKey, ExecutionId
+
+__all__ = [
+    "AttemptLaunch",
+    "AttemptReport",
+    "BlobNotFoundError",
+    "Blobs",
+    "Executor",
+    "ReportKind",
+]
+
+
+@dataclass(frozen=True)
+class AttemptLaunch:
+    """All an executor must know to run one attempt of a container task as a process.
+
+    `name` is unique over all executions and stable over restarts: executors use it for the attempt's folder.
+    `command` and `environment` are rendered already. `output_prefix` is the folder or URI that the command writes
+    outputs.pb or error.pb into.
+    """
+
+    key: AttemptKey
+    execution: ExecutionId
+    node_id: str
+    name: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    output_prefix: str = ""
+
+
+class ReportKind(Enum):
+    """What an executor tells about an attempt."""
+
+    STARTED = "started"
+    EXITED = "exited"  # the process ended by itself; exit_code or signal is set
+    ABORTED = "aborted"  # gone because `abort` asked for it, or never started and never will
+    REFUSED = "refused"  # cannot be started; message says why; recoverable says whose budget pays
+
+
+@dataclass(frozen=True)
+class AttemptReport:
+    """One thing an executor saw; reports of one attempt arrive in order, and again after a restart if in doubt."""
+
+    key: AttemptKey
+    kind: ReportKind
+    exit_code: int | None = None
+    signal: int | None = None
+    message: str = ""
+    recoverable: bool = False
+    log_uri: str = ""
+
+
+class Executor(Protocol):
+    """Obeys effects about attempts; every call is idempotent per key and returns without waiting for user code."""
+
+    def start(self, report: Callable[[AttemptReport], None]) -> None:
+        """Begin work; `report` may be called from any thread."""
+
+    def launch(self, launches: Sequence[AttemptLaunch]) -> None:
+        """Queue attempts in order; a key that is known already is left alone."""
+
+    def abort(self, keys: Sequence[AttemptKey]) -> None:
+        """End attempts with all their processes, then report ABORTED (also for a key never seen)."""
+
+    def reconcile(self, launches: Sequence[AttemptLaunch]) -> None:
+        """After a restart: adopt the attempts whose process still runs, report the ended ones, run the others.
+
+        An attempt is run again only when its earlier process is gone and left no result.
+        """
+
+    def close(self) -> None:
+        """Stop taking work and end the own helper processes; running attempts are left to a later `reconcile`."""
+
+
+class BlobNotFoundError(LookupError):
+    """No blob of that name."""
+
+
+class Blobs(Protocol):
+    """Named byte strings under one base URI; writes are atomic and visible to tasks under the same URI."""
+
+    base_uri: str
+
+    def read(self, uri: str) -> bytes:
+        """Return the whole blob; BlobNotFoundError if absent, AdapterError if the store fails."""
+
+    def write(self, uri: str, data: bytes) -> None:
+        """Create or replace the blob."""
+
+    def exists(self, uri: str) -> bool:
+        """Say whether the blob is there."""
+
+    def local_path(self, uri: str) -> Path | None:
+        """Return where this machine sees the blob as a plain file, or None if it does not."""
+
+    def sign_upload(self, uri: str, *, expires_s: int, content_md5: bytes | None, metadata: Mapping[str, str]) -> str:
+        """Return a URL that takes one PUT of the blob."""
+
+    def sign_download(self, uri: str, *, expires_s: int) -> str:
+        """Return a URL that answers a GET of the blob."""
+
+    def task_environment(self) -> Mapping[str, str]:
+        """Return the environment variables with which SDKs in tasks reach the store."""
