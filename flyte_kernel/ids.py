@@ -10,6 +10,7 @@ __all__ = [
     "ExecutionId",
     "NamedEntityId",
     "fixed_length_id",
+    "fnv1a_32",
     "unique_node_id",
 ]
 
@@ -59,6 +60,11 @@ def _fnv1a(data: bytes, *, bits: int) -> int:
     for byte in data:
         value = ((value ^ byte) * prime) & mask
     return value
+
+
+def fnv1a_32(data: bytes) -> int:
+    """Return the 32-bit FNV-1a hash of `data`."""
+    return _fnv1a(data, bits=32)
 
 
 def _base32(value: int, *, bits: int) -> str:

@@ -1,0 +1,119 @@
+"""What the journal remembers beside the core's event columns: one small struct per thing that happened.
+
+Facts carry what the core never sees: names, closures, literals, error texts. They are folded into `State` in the order
+of the journal, in the same turn as the events they came with.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+
+from flyte_kernel.ids import EntityId, ExecutionId
+
+__all__ = [
+    "AttemptObserved",
+    "ExecutionAborted",
+    "ExecutionCreated",
+    "ExecutionStateChanged",
+    "Fact",
+    "LaunchPlanRegistered",
+    "LaunchPlanStateChanged",
+    "TaskRegistered",
+    "WorkflowRegistered",
+]
+
+
+class TaskRegistered(msgspec.Struct, frozen=True, array_like=True, tag=1):
+    """`closure` is a serialised flyteidl.admin.TaskClosure; `digest` its structural digest."""
+
+    id: EntityId
+    closure: bytes
+    digest: bytes
+    short_description: str = ""
+
+
+class WorkflowRegistered(msgspec.Struct, frozen=True, array_like=True, tag=2):
+    """`closure` is a serialised flyteidl.admin.WorkflowClosure."""
+
+    id: EntityId
+    closure: bytes
+    digest: bytes
+    short_description: str = ""
+
+
+class LaunchPlanRegistered(msgspec.Struct, frozen=True, array_like=True, tag=3):
+    """`spec` is a serialised admin.LaunchPlanSpec with complete default inputs, `closure` an admin.LaunchPlanClosure.
+
+    The closure's state is left out: it is the launch plan's own, kept by LaunchPlanStateChanged.
+    """
+
+    id: EntityId
+    spec: bytes
+    closure: bytes
+    digest: bytes
+
+
+class LaunchPlanStateChanged(msgspec.Struct, frozen=True, array_like=True, tag=4):
+    """A launch plan was activated (which deactivates the other versions of its name) or deactivated."""
+
+    id: EntityId
+    active: bool
+
+
+class ExecutionCreated(msgspec.Struct, frozen=True, array_like=True, tag=5):
+    """A run was asked for; its RunCreated event is in the same turn.
+
+    `spec` is the admin.ExecutionSpec as stored (resolved, without inputs), `inputs` the resolved core.LiteralMap,
+    `user_inputs` the one of the request. `launch_entity` is the launch plan or the task that was named.
+    """
+
+    run: int
+    id: ExecutionId
+    launch_entity: EntityId
+    workflow: EntityId
+    spec: bytes
+    inputs: bytes
+    user_inputs: bytes
+
+
+class ExecutionAborted(msgspec.Struct, frozen=True, array_like=True, tag=6):
+    """Somebody asked to terminate the run; a later request overwrites the cause."""
+
+    run: int
+    cause: str
+    principal: str = ""
+
+
+class AttemptObserved(msgspec.Struct, frozen=True, array_like=True, tag=7):
+    """What an event about (run, node, attempt) in the same turn means to people.
+
+    `error` is a serialised core.ExecutionError or empty; `log_uri` is empty while unknown.
+    """
+
+    run: int
+    node: int
+    attempt: int
+    error: bytes = b""
+    log_uri: str = ""
+
+
+class ExecutionStateChanged(msgspec.Struct, frozen=True, array_like=True, tag=8):
+    """An execution was archived or made active again."""
+
+    id: ExecutionId
+    archived: bool
+    principal: str = ""
+
+
+Fact: TypeAlias = (
+    TaskRegistered
+    | WorkflowRegistered
+    | LaunchPlanRegistered
+    | LaunchPlanStateChanged
+    | ExecutionCreated
+    | ExecutionAborted
+    | AttemptObserved
+    | ExecutionStateChanged
+)
