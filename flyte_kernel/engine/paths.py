@@ -48,10 +48,10 @@ def generated_name(execution: ExecutionId, unique_node_id: str, attempt: int) ->
     return fixed_length_id(_GENERATED_NAME_LENGTH_MAX, execution.name, unique_node_id, str(attempt))
 
 
-def raw_output_prefix(base_uri: str, name: str) -> str:
-    """Return the folder for raw data of the attempt with that generated name."""
+def raw_output_prefix(raw_base_uri: str, name: str) -> str:
+    """Return the folder for raw data of the attempt with that generated name, below an execution's raw data base."""
     first, second = divmod(fnv1a_32(name.encode()) % len(_SHARD_LETTERS) ** 2, len(_SHARD_LETTERS))
-    return f"{base_uri}/data/{_SHARD_LETTERS[first]}{_SHARD_LETTERS[second]}/{name}"
+    return f"{raw_base_uri.rstrip('/')}/{_SHARD_LETTERS[first]}{_SHARD_LETTERS[second]}/{name}"
 
 
 def checkpoint_prefix(raw_prefix: str) -> str:

@@ -1,0 +1,156 @@
+"""Puts a server together: folder, journal, blobs, views, executor, engine, gRPC."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from flyte_kernel import Journal
+from flyte_kernel.adapters.grpc.server import GrpcServer
+from flyte_kernel.adapters.http.blob_endpoint import BlobEndpoint
+from flyte_kernel.engine.loop import Engine
+from flyte_kernel.engine.ports import Blobs
+from flyte_kernel.engine.settings import Settings
+from flyte_kernel.errors import StorageError
+from flyte_kernel.executors.local import LocalExecutor
+from flyte_kernel.plugins.registry import PluginRegistry
+from flyte_kernel.store.blobs import FolderBlobs, FsspecBlobs
+from flyte_kernel.store.duckdb_views import DuckDBViews
+
+__all__ = ["Options", "Server"]
+
+BUCKET = "flyte"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What `flyte-kernel up` was asked for; addresses are (host, port)."""
+
+    data: Path
+    grpc: tuple[str, int]
+    http: tuple[str, int]
+    python: Path
+    blobs: str | None = None
+    concurrency: int = 1
+
+
+class Server:
+    """A running server; `start` leaves nothing behind when it fails."""
+
+    def __init__(self, *, engine: Engine, grpc: GrpcServer, endpoint: BlobEndpoint | None, config_path: Path) -> None:
+        self.engine = engine
+        self.config_path = config_path
+        self._grpc = grpc
+        self._endpoint = endpoint
+
+    @property
+    def grpc_address(self) -> str:
+        """HOST:PORT of the gRPC services."""
+        return self._grpc.address
+
+    @property
+    def http_address(self) -> str:
+        """HOST:PORT of the blob endpoint, empty if blobs live elsewhere."""
+        return "" if self._endpoint is None else self._endpoint.address
+
+    @classmethod
+    def start(cls, options: Options) -> Server:
+        """Open the data folder and serve; KernelError says what is in the way and what to do."""
+        _make_folder(options.data)
+        with ExitStack() as undo:
+            journal = Journal.open(str(options.data / "journal"))
+            undo.callback(journal.close)
+            credentials = _credentials(options.data / "credentials.json")
+            endpoint, blobs = _blobs(options, credentials, undo.callback)
+            views = DuckDBViews(options.data / "views")
+            undo.callback(views.close)
+            executor = LocalExecutor(
+                options.data / "tasks",
+                python=options.python,
+                fetch=blobs.read,
+                concurrency=options.concurrency,
+                environment=blobs.task_environment(),
+            )
+            engine = Engine(
+                journal=journal,
+                blobs=blobs,
+                views=views,
+                executor=executor,
+                plugin_of=PluginRegistry().plugin_of,
+                settings=Settings(),
+            )
+            grpc = GrpcServer(engine, *options.grpc)
+            undo.callback(grpc.close)
+            engine.start()
+            grpc.start()
+            undo.pop_all()
+        config_path = options.data / "config.yaml"
+        config_path.write_text(_client_config(grpc.address, endpoint, credentials))
+        return cls(engine=engine, grpc=grpc, endpoint=endpoint, config_path=config_path)
+
+    def close(self) -> None:
+        """Answer the calls in flight, make everything durable, leave running tasks to the next start."""
+        self._grpc.close()
+        self.engine.close()
+        if self._endpoint is not None:
+            self._endpoint.close()
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise StorageError(
+            f"the data folder {folder} cannot be written ({error.strerror}): choose another with --data"
+        ) from error
+
+
+def _credentials(path: Path) -> dict[str, str]:
+    """Return the keys of the blob endpoint, made once and kept."""
+    if path.exists():
+        try:
+            stored = json.loads(path.read_text())
+            return {"access_key": str(stored["access_key"]), "secret_key": str(stored["secret_key"])}
+        except (ValueError, KeyError) as error:
+            raise StorageError(f"{path} cannot be read ({error!r}): remove it, new keys will be made") from error
+    credentials = {"access_key": "flyte-kernel", "secret_key": secrets.token_urlsafe(24)}
+    temporary = path.with_suffix(".tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        json.dump(credentials, file)
+    temporary.replace(path)
+    return credentials
+
+
+def _blobs(
+    options: Options, credentials: dict[str, str], undo: Callable[[Callable[[], None]], object]
+) -> tuple[BlobEndpoint | None, Blobs]:
+    if options.blobs is not None:
+        return None, FsspecBlobs(options.blobs)
+    root = options.data / "blobs"
+    endpoint = BlobEndpoint(root, *options.http, buckets=[BUCKET], **credentials)
+    undo(endpoint.close)
+    return endpoint, FolderBlobs(root, BUCKET, f"http://{endpoint.address}", **credentials)
+
+
+def _client_config(grpc: str, endpoint: BlobEndpoint | None, credentials: dict[str, str]) -> str:
+    """Return the file that `pyflyte --config` and FlyteRemote read."""
+    lines = ["admin:", f"  endpoint: dns:///{grpc}", "  insecure: true"]
+    if endpoint is not None:
+        lines += [
+            "storage:",
+            "  type: minio",
+            "  connection:",
+            f"    endpoint: http://{endpoint.address}",
+            f"    access-key: {credentials['access_key']}",
+            f"    secret-key: {credentials['secret_key']}",
+        ]
+    return "\n".join(lines) + "\n"

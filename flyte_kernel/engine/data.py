@@ -1,0 +1,132 @@
+"""Names and contents of what flows between nodes: unique ids, blob folders, inputs and outputs of an execution's nodes.
+
+Outputs of live executions are kept in a bounded cache, since every consumer asks for them again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+
+from flyteidl.core import literals_pb2, workflow_pb2
+
+from flyte_kernel.engine import paths
+from flyte_kernel.engine.literals import BindingError, resolve_bindings
+from flyte_kernel.engine.ports import BlobNotFoundError, Blobs
+from flyte_kernel.engine.programs import Programs
+from flyte_kernel.engine.records import ExecutionRecord
+from flyte_kernel.ids import unique_node_id
+from flyte_kernel.phases import NodeKind
+
+__all__ = ["NodeData"]
+
+_CACHE_BYTES_MAX = 64 * 1024 * 1024  # a guess: a few thousand ordinary output maps
+
+
+class NodeData:
+    """Answers for any node of any execution where its data is and what it is; safe to use from any thread."""
+
+    def __init__(self, blobs: Blobs, programs: Programs) -> None:
+        self._blobs = blobs
+        self._programs = programs
+        self._outputs: OrderedDict[tuple[int, int, int], bytes] = OrderedDict()
+        self._outputs_bytes = 0
+        self._lock = threading.Lock()
+
+    def unique_id(self, record: ExecutionRecord, node: int) -> str:
+        """Return the node's id within its execution."""
+        program = self._programs.of(record.workflow)
+        parent = program.parent[node]
+        if parent < 0:
+            return program.node_id[node]
+        parent_attempt = int(record.nodes.attempt[parent])
+        return unique_node_id(self.unique_id(record, parent), parent_attempt, program.node_id[node])
+
+    def data_prefix(self, record: ExecutionRecord, node: int) -> str:
+        """Return the folder of the node's inputs.pb."""
+        program = self._programs.of(record.workflow)
+        parent = program.parent[node]
+        if parent < 0:
+            return paths.top_data_prefix(self._blobs.base_uri, record.id, program.node_id[node])
+        return paths.nested_data_prefix(self.output_prefix(record, parent), program.node_id[node])
+
+    def output_prefix(self, record: ExecutionRecord, node: int, attempt: int | None = None) -> str:
+        """Return the folder of the outputs of an attempt, the current one if none is named."""
+        if attempt is None:
+            attempt = int(record.nodes.attempt[node])
+        return paths.output_prefix(self.data_prefix(record, node), attempt)
+
+    def generated_name(self, record: ExecutionRecord, node: int, attempt: int) -> str:
+        """Return the name of an attempt's process or pod."""
+        return paths.generated_name(record.id, self.unique_id(record, node), attempt)
+
+    def node_inputs(self, record: ExecutionRecord, node: int) -> bytes:
+        """Return the node's inputs as a serialised LiteralMap, empty if it has none or they are not known yet."""
+        if self._kind(record, node) == NodeKind.START:
+            return b""
+        return self._read(f"{self.data_prefix(record, node)}/inputs.pb")
+
+    def node_outputs(self, record: ExecutionRecord, node: int) -> bytes:
+        """Return the node's outputs as a serialised LiteralMap, empty if it has none or they are not known yet."""
+        key = (record.run, node, int(record.nodes.attempt[node]))
+        with self._lock:
+            cached = self._outputs.get(key)
+            if cached is not None:
+                self._outputs.move_to_end(key)
+                return cached
+        program = self._programs.of(record.workflow)
+        if self._kind(record, node) == NodeKind.START:
+            scope = program.parent[node]
+            return record.inputs if scope < 0 else self.node_inputs(record, scope)
+        return self._read(f"{self.output_prefix(record, node)}/outputs.pb")
+
+    def execution_outputs(self, record: ExecutionRecord) -> bytes:
+        """Return the execution's outputs as a serialised LiteralMap, empty if there are none."""
+        return self.node_outputs(record, self._programs.of(record.workflow).end_node(-1))
+
+    def remember_outputs(self, record: ExecutionRecord, node: int, attempt: int, outputs: bytes) -> None:
+        """Keep outputs that were just read or made, for the node's consumers."""
+        with self._lock:
+            key = (record.run, node, attempt)
+            self._outputs_bytes += len(outputs) - len(self._outputs.pop(key, b""))
+            self._outputs[key] = outputs
+            while self._outputs_bytes > _CACHE_BYTES_MAX:
+                _, dropped = self._outputs.popitem(last=False)
+                self._outputs_bytes -= len(dropped)
+
+    def resolve_inputs(self, record: ExecutionRecord, node: int) -> bytes:
+        """Resolve the node's bindings to a serialised LiteralMap; BindingError if one cannot be."""
+        program = self._programs.of(record.workflow)
+        template = program.template[node]
+        if not template.inputs:
+            return b""
+        upstream = program.upstream_by_name(program.parent[node])
+        parsed: dict[str, literals_pb2.LiteralMap] = {}
+
+        def outputs_of(node_id: str) -> literals_pb2.LiteralMap:
+            if node_id not in parsed:
+                source = upstream.get(node_id or "start-node")
+                if source is None:
+                    raise BindingError("BindingResolutionFailure", f"no node {node_id!r} beside {template.id!r}")
+                parsed[node_id] = literals_pb2.LiteralMap.FromString(self.node_outputs(record, source))
+            return parsed[node_id]
+
+        return resolve_bindings(template.inputs, outputs_of, aliases=self._aliases(record, node)).SerializeToString()
+
+    def _aliases(self, record: ExecutionRecord, node: int) -> dict[str, dict[str, str]]:
+        program = self._programs.of(record.workflow)
+        aliases: dict[str, dict[str, str]] = {}
+        for node_id, source in program.upstream_by_name(program.parent[node]).items():
+            template: workflow_pb2.Node = program.template[source]
+            if template.output_aliases:
+                aliases[node_id] = {alias.alias: alias.var for alias in template.output_aliases}
+        return aliases
+
+    def _kind(self, record: ExecutionRecord, node: int) -> int:
+        return int(self._programs.of(record.workflow).graph.kind[node])
+
+    def _read(self, uri: str) -> bytes:
+        try:
+            return self._blobs.read(uri)
+        except BlobNotFoundError:
+            return b""

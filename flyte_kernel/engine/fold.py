@@ -1,0 +1,319 @@
+"""State as a fold over turns: facts into the registry, events through the core, transitions into records.
+
+The same code runs live and in replay, so a restart ends where the journal ends. It obeys nothing and knows no clock:
+it returns the effects and the rows for the views, and the loop decides what to do with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from flyteidl.core import execution_pb2
+
+from flyte_kernel import Kernel
+from flyte_kernel.compile.program import Program
+from flyte_kernel.engine import outcomes
+from flyte_kernel.engine.facts import (
+    AttemptObserved,
+    ExecutionAborted,
+    ExecutionCreated,
+    ExecutionStateChanged,
+    Fact,
+    LaunchPlanRegistered,
+    LaunchPlanStateChanged,
+    TaskRegistered,
+    WorkflowRegistered,
+)
+from flyte_kernel.engine.programs import Programs
+from flyte_kernel.engine.records import ExecutionRecord, NodeColumns
+from flyte_kernel.engine.state import State
+from flyte_kernel.engine.turns import NO_NODE, EventColumns
+from flyte_kernel.engine.views import TurnRows
+from flyte_kernel.errors import InternalError
+from flyte_kernel.ids import EntityId
+from flyte_kernel.phases import (
+    TERMINAL_RUN_PHASES,
+    AbortReason,
+    AttemptPhase,
+    EffectKind,
+    EventKind,
+    FailureClass,
+    NodePhase,
+    RunPhase,
+)
+
+__all__ = ["SYSTEM_ATTEMPTS_EXTRA", "Applied", "Effect", "Fold"]
+
+# How often the platform's own failures are forgiven beside the user's budget (the reference engine's default).
+SYSTEM_ATTEMPTS_EXTRA = 3
+
+_INTERNAL_PHASES = frozenset({NodePhase.RETRYING, NodePhase.TIMING_OUT, NodePhase.ABORTING})
+_ENDED_ATTEMPTS = frozenset({AttemptPhase.SUCCEEDED, AttemptPhase.FAILED, AttemptPhase.ABORTED})
+
+
+class Effect(NamedTuple):
+    """One row of the core's effect columns; `kind` is a phases.EffectKind."""
+
+    kind: int
+    run: int
+    node: int
+    attempt: int
+    argument: int
+
+
+@dataclass(slots=True)
+class Applied:
+    """What one turn came to."""
+
+    effects: list[Effect] = field(default_factory=list)
+    rows: TurnRows = field(default_factory=TurnRows)
+    refusals: list[str] = field(default_factory=list)
+
+
+class Fold:
+    """Owns state and core; `apply` is the only thing that changes either."""
+
+    def __init__(self, state: State, kernel: Kernel, programs: Programs, graph_of: dict[EntityId, int]) -> None:
+        self.state = state
+        self.kernel = kernel
+        self.programs = programs
+        self.graph_of = graph_of
+        self.now = 0
+
+    def apply(self, now: int, events: EventColumns, facts: Sequence[Fact]) -> Applied:
+        """Apply one durable turn."""
+        self.now = now
+        applied = Applied()
+        observed: dict[tuple[int, int, int], AttemptObserved] = {}
+        for fact in facts:
+            if isinstance(fact, AttemptObserved):
+                observed[fact.run, fact.node, fact.attempt] = fact
+            else:
+                self._on_fact(fact, applied.rows)
+        turn = self.kernel.step(now, events.kind, events.run, events.node, events.attempt, events.argument)
+        refused = set(turn.refused_event.tolist())
+        applied.refusals = [str(turn.refusal(i)) for i in range(len(refused))]
+        failures = self._on_attempt_events(events, observed, refused)
+        applied.effects = [
+            Effect(*row)
+            for row in zip(
+                turn.effect_kind.tolist(),
+                turn.effect_run.tolist(),
+                turn.effect_node.tolist(),
+                turn.effect_attempt.tolist(),
+                turn.effect_argument.tolist(),
+                strict=True,
+            )
+        ]
+        self._on_timeouts(applied.effects)
+        for run, node, phase in zip(
+            turn.transition_run.tolist(), turn.transition_node.tolist(), turn.transition_phase.tolist(), strict=True
+        ):
+            self._on_transition(run, node, phase, failures)
+        self._on_effects(applied)
+        return applied
+
+    # Facts
+
+    def _on_fact(self, fact: Fact, rows: TurnRows) -> None:
+        registry = self.state.registry
+        match fact:
+            case TaskRegistered():
+                registry.on_task_registered(fact, self.now)
+                rows.tasks.append(registry.tasks[fact.id])
+            case WorkflowRegistered():
+                registry.on_workflow_registered(fact, self.now)
+                rows.workflows.append(registry.workflows[fact.id])
+            case LaunchPlanRegistered():
+                registry.on_launch_plan_registered(fact, self.now)
+                rows.launch_plans.append(registry.launch_plans[fact.id])
+            case LaunchPlanStateChanged():
+                rows.launch_plans.extend(registry.on_launch_plan_state_changed(fact, self.now))
+            case ExecutionCreated():
+                self._on_execution_created(fact)
+            case ExecutionAborted():
+                record = self.state.runs[fact.run]
+                record.abort_cause, record.abort_principal = fact.cause, fact.principal
+                record.version += 1
+            case ExecutionStateChanged():
+                self._on_execution_state_changed(fact, rows)
+            case _:
+                raise InternalError(f"no fold for {type(fact).__name__}")
+
+    def _on_execution_created(self, fact: ExecutionCreated) -> None:
+        program = self.programs.of(fact.workflow)
+        if fact.workflow not in self.graph_of:
+            self.graph_of[fact.workflow] = self.kernel.add_graph(program.graph)
+        record = ExecutionRecord(
+            run=fact.run,
+            id=fact.id,
+            launch_entity=fact.launch_entity,
+            workflow=fact.workflow,
+            spec=fact.spec,
+            inputs=fact.inputs,
+            user_inputs=fact.user_inputs,
+            nodes=NodeColumns.empty(program.graph.node_count),
+            created_at=self.now,
+            updated_at=self.now,
+            state_changed_at=self.now,
+        )
+        self.state.on_execution_created(fact, record)
+
+    def _on_execution_state_changed(self, fact: ExecutionStateChanged, rows: TurnRows) -> None:
+        record = self.state.executions.get(fact.id)
+        if record is None:
+            return
+        record.archived, record.state_changed_at = fact.archived, self.now
+        record.version += 1
+        if record.is_terminal:
+            rows.executions.append(record)
+
+    # Attempts
+
+    def _on_attempt_events(
+        self, events: EventColumns, observed: dict[tuple[int, int, int], AttemptObserved], refused: set[int]
+    ) -> dict[tuple[int, int], tuple[int, bytes]]:
+        """Bring the attempts' rows up to date; return (failure class, error) of the nodes that reported a failure."""
+        failures: dict[tuple[int, int], tuple[int, bytes]] = {}
+        for index, event in enumerate(events.rows()):
+            record = self.state.runs.get(event.run)
+            if record is None or index in refused:
+                continue
+            fact = observed.get((event.run, event.node, event.attempt))
+            if event.kind == EventKind.ATTEMPT_FAILED and fact is not None:
+                failures[event.run, event.node] = (event.argument, fact.error)
+            row = record.attempts.row_of.get((event.node, event.attempt))
+            if row is not None and record.attempts.phase[row] not in _ENDED_ATTEMPTS:
+                self._on_attempt_event(record, row, event.kind, fact)
+        return failures
+
+    def _on_attempt_event(self, record: ExecutionRecord, row: int, kind: int, fact: AttemptObserved | None) -> None:
+        attempts = record.attempts
+        if kind == EventKind.ATTEMPT_STARTED:
+            attempts.started_at[row] = attempts.started_at[row] or self.now
+        stopping = record.nodes.phase[attempts.node[row]] in _INTERNAL_PHASES
+        attempts.phase[row] = _ATTEMPT_PHASE_AFTER.get(kind, attempts.phase[row])
+        if stopping and kind in (EventKind.ATTEMPT_SUCCEEDED, EventKind.ATTEMPT_FAILED):
+            attempts.phase[row] = int(AttemptPhase.ABORTED)
+        attempts.updated_at[row] = self.now
+        if fact is not None:
+            attempts.error[row] = fact.error or attempts.error[row]
+            attempts.log_uri[row] = fact.log_uri or attempts.log_uri[row]
+        record.version += 1
+
+    def _on_timeouts(self, effects: Sequence[Effect]) -> None:
+        """Give a node that is stopped for good by its execution timeout its error: only the core knows the reason."""
+        for effect in effects:
+            if effect.kind != EffectKind.ABORT_ATTEMPTS or effect.argument != AbortReason.EXECUTION_TIMEOUT:
+                continue
+            record = self.state.runs[effect.run]
+            program = self.programs.of(record.workflow)
+            timeout_ns = int(program.graph.execution_timeout[effect.node])
+            _, user_failures, _ = self.kernel.counters(effect.run, effect.node)
+            error = outcomes.exhausted(
+                outcomes.execution_timeout_error(timeout_ns),
+                user_failures,
+                int(program.graph.attempts_max[effect.node]),
+            )
+            record.nodes.error[effect.node] = error.SerializeToString()
+
+    # Transitions
+
+    def _on_transition(self, run: int, node: int, phase: int, failures: dict[tuple[int, int], tuple[int, bytes]]) -> None:
+        record = self.state.runs[run]
+        record.version += 1
+        if node == NO_NODE:
+            self._on_run_transition(record, phase)
+            return
+        nodes = record.nodes
+        nodes.phase[node] = phase
+        if phase == NodePhase.UNDEFINED:  # a scope starts over and takes its nodes along
+            nodes.created_at[node] = nodes.started_at[node] = nodes.updated_at[node] = 0
+            nodes.error.pop(node, None)
+            return
+        if not nodes.created_at[node]:
+            nodes.created_at[node] = self.now
+        if phase == NodePhase.RUNNING and not nodes.started_at[node]:
+            nodes.started_at[node] = self.now
+        nodes.updated_at[node] = self.now
+        if phase == NodePhase.FAILED:
+            self._set_failure(record, node, failures)
+        elif phase == NodePhase.ABORTED:
+            nodes.error[node] = outcomes.aborted_error(_abort_reason(record)).SerializeToString()
+        elif phase in (NodePhase.SUCCEEDED, NodePhase.TIMED_OUT):
+            nodes.error.pop(node, None)
+
+    def _set_failure(
+        self, record: ExecutionRecord, node: int, failures: dict[tuple[int, int], tuple[int, bytes]]
+    ) -> None:
+        program = self.programs.of(record.workflow)
+        failure = failures.get((record.run, node))
+        if failure is None:
+            if node not in record.nodes.error:
+                record.nodes.error[node] = self._error_below(record, program, node)
+            return
+        failure_class, error = failure
+        if failure_class != FailureClass.PERMANENT:
+            error = self._exhausted(record, program, node, failure_class, error)
+        record.nodes.error[node] = error
+
+    def _exhausted(
+        self, record: ExecutionRecord, program: Program, node: int, failure_class: int, error: bytes
+    ) -> bytes:
+        _, user_failures, system_failures = self.kernel.counters(record.run, node)
+        if failure_class == FailureClass.SYSTEM_RECOVERABLE:
+            current, maximum = system_failures, SYSTEM_ATTEMPTS_EXTRA
+        else:
+            current, maximum = user_failures, int(program.graph.attempts_max[node])
+        message = execution_pb2.ExecutionError.FromString(error)
+        return outcomes.exhausted(message, current, maximum).SerializeToString()
+
+    def _error_below(self, record: ExecutionRecord, program: Program, scope: int) -> bytes:
+        """Return the error of the last failed node directly in a scope (-1 is the top), as the reference reports it."""
+        for node in reversed(program.children(scope)):
+            phase = record.nodes.phase[node]
+            if phase == NodePhase.FAILED and node in record.nodes.error:
+                return record.nodes.error[node]
+            if phase == NodePhase.TIMED_OUT:
+                return outcomes.node_timeout_error().SerializeToString()
+        return b""
+
+    def _on_run_transition(self, record: ExecutionRecord, phase: int) -> None:
+        record.phase = phase
+        record.updated_at = self.now if phase != RunPhase.ABORTING else record.updated_at
+        if phase == RunPhase.RUNNING and not record.started_at:
+            record.started_at = self.now
+        if phase in (RunPhase.FAILING, RunPhase.FAILED) and not record.error:
+            record.error = self._error_below(record, self.programs.of(record.workflow), -1)
+
+    def _on_effects(self, applied: Applied) -> None:
+        for effect in applied.effects:
+            if effect.kind == EffectKind.LAUNCH_ATTEMPTS:
+                record = self.state.runs[effect.run]
+                record.nodes.attempt[effect.node] = effect.attempt
+                record.attempts.launch(effect.node, effect.attempt, self.now)
+            elif effect.kind == EffectKind.OPEN_SCOPE:
+                self.state.runs[effect.run].nodes.attempt[effect.node] = effect.attempt
+            elif effect.kind == EffectKind.FINISH_RUN:
+                record = self.state.runs[effect.run]
+                if record.phase not in TERMINAL_RUN_PHASES:
+                    raise InternalError(f"run {effect.run} finished in phase {record.phase}")
+                applied.rows.executions.append(record)
+                self.kernel.release(effect.run)
+
+
+_ATTEMPT_PHASE_AFTER = {
+    int(EventKind.ATTEMPT_STARTED): int(AttemptPhase.RUNNING),
+    int(EventKind.ATTEMPT_SUCCEEDED): int(AttemptPhase.SUCCEEDED),
+    int(EventKind.ATTEMPT_FAILED): int(AttemptPhase.FAILED),
+    int(EventKind.ATTEMPT_ABORTED): int(AttemptPhase.ABORTED),
+}
+
+
+def _abort_reason(record: ExecutionRecord) -> str:
+    """Return the reference's text for why a node was stopped."""
+    if record.phase in (RunPhase.ABORTING, RunPhase.ABORTED):
+        return "Workflow aborted."
+    return "Some node execution failed, auto-abort."

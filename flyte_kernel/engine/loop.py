@@ -1,0 +1,420 @@
+"""The engine: one thread that turns an inbox into durable turns.
+
+A turn drains the inbox, makes its events and facts durable, folds them, answers the callers and obeys the effects. An
+effect is never obeyed, and no caller answered, before the events behind it are durable.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Protocol, TypeAlias
+
+import msgspec
+
+from flyte_kernel import Kernel
+from flyte_kernel.compile.program import Program
+from flyte_kernel.engine.data import NodeData
+from flyte_kernel.engine.facts import AttemptObserved, ExecutionAborted, ExecutionCreated, Fact
+from flyte_kernel.engine.fold import SYSTEM_ATTEMPTS_EXTRA, Applied, Effect, Fold
+from flyte_kernel.engine.obey import Obeyer
+from flyte_kernel.engine.ports import AttemptReport, Blobs, Executor, TaskPlugin
+from flyte_kernel.engine.programs import Programs
+from flyte_kernel.engine.records import ExecutionRecord
+from flyte_kernel.engine.settings import Settings
+from flyte_kernel.engine.snapshots import restore_fold, snapshot_fold
+from flyte_kernel.engine.state import State
+from flyte_kernel.engine.turns import NEW_RUN, NO_NODE, Decision, Event, EventColumns, decode_turn, encode_turn
+from flyte_kernel.engine.views import TurnRows, Views
+from flyte_kernel.errors import KernelError, StorageFullError, UnavailableError
+from flyte_kernel.ids import AttemptKey, EntityId, ExecutionId
+from flyte_kernel.phases import EffectKind, EventKind, NodeKind, NodePhase
+
+__all__ = ["Decide", "Engine", "JournalPort"]
+
+logger = logging.getLogger(__name__)
+
+Decide: TypeAlias = Callable[[State, int], Decision]
+
+_BATCH_MAX = 4096
+_FINISHED_IN_MEMORY_MAX = 1024  # finished executions kept for the clients that ask right after the end
+_SNAPSHOT_BYTES = 64 * 1024 * 1024  # journal written between two snapshots
+_RETRY_FULL_DISK_S = 0.5
+
+
+class JournalPort(Protocol):
+    """What the loop needs of a journal; `flyte_kernel._core.Journal` is one."""
+
+    @property
+    def last_sequence(self) -> int:
+        """The sequence of the newest block."""
+
+    def append(self, payload: bytes) -> int:
+        """Buffer one block."""
+
+    def commit(self) -> None:
+        """Make every buffered block durable."""
+
+    def rollback(self) -> None:
+        """Drop what was buffered and not committed."""
+
+    def replay(self, after: int) -> Iterator[tuple[int, bytes]]:
+        """Yield the blocks after a sequence."""
+
+    def write_snapshot(self, sequence: int, payload: bytes) -> None:
+        """Keep the state as of a sequence."""
+
+    def load_snapshot(self) -> tuple[int, bytes] | None:
+        """Return the newest readable snapshot."""
+
+    def close(self) -> None:
+        """Release the folder."""
+
+
+@dataclass(slots=True)
+class _Request:
+    """Somebody waits for `decide`'s outcome."""
+
+    decide: Decide
+    future: Future[object] = field(default_factory=Future)
+
+
+@dataclass(slots=True)
+class _Happened:
+    """Something happened outside; nobody waits."""
+
+    event: Event
+    fact: AttemptObserved | None
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What one turn will write, while it is put together."""
+
+    events: list[Event] = field(default_factory=list)
+    facts: list[Fact] = field(default_factory=list)
+    answers: list[tuple[_Request, object]] = field(default_factory=list)
+    happened: list[_Happened] = field(default_factory=list)
+    claimed: set[object] = field(default_factory=set)
+    graphs: dict[EntityId, int] = field(default_factory=dict)
+    runs: int = 0
+
+
+_WAKE = object()
+
+
+class Engine:
+    """Ties journal, core, executor, blobs and views together; `start` once, `close` once."""
+
+    def __init__(
+        self,
+        *,
+        journal: JournalPort,
+        blobs: Blobs,
+        views: Views,
+        executor: Executor,
+        plugin_of: Callable[[str], TaskPlugin],
+        settings: Settings,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self.blobs = blobs
+        self.views = views
+        self.settings = settings
+        self._journal = journal
+        self._executor = executor
+        self._clock = clock
+        self._inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
+        self._deferred: list[object] = []
+        self._closing = False
+        self._failure: KernelError | None = None
+        self._finished: OrderedDict[int, int] = OrderedDict()
+        self._bytes_since_snapshot = 0
+        self._fold = self._recover()
+        self.data = NodeData(blobs, self._fold.programs)
+        self._obeyer = Obeyer(
+            blobs=blobs,
+            data=self.data,
+            programs=self._fold.programs,
+            executor=executor,
+            plugin_of=plugin_of,
+            settings=settings,
+            record_of=self._fold.state.runs.get,
+            post=self._post,
+        )
+        self._thread = threading.Thread(target=self._run, name="flyte-kernel-loop", daemon=True)
+
+    # For everybody
+
+    @property
+    def state(self) -> State:
+        """The state as of the last turn; read only."""
+        return self._fold.state
+
+    @property
+    def failure(self) -> KernelError | None:
+        """Why the engine stopped working, if it did: only a restart helps."""
+        return self._failure
+
+    def start(self) -> None:
+        """Begin to work: executors are asked what became of the attempts that were under way."""
+        self._executor.start(self._obeyer.on_report)
+        self._reconcile()
+        self._thread.start()
+
+    def commit(self, decide: Decide) -> object:
+        """Run `decide(state, now_ns)` on the loop's thread and return its result once its turn is durable.
+
+        A RequestError that `decide` raises goes to the caller and nothing is written; UnavailableError while the engine
+        drains; StorageFullError if the disk is full.
+        """
+        if self._closing or self._failure is not None:
+            raise UnavailableError("the server is shutting down" if self._failure is None else str(self._failure))
+        request = _Request(decide)
+        self._inbox.put(request)
+        return request.future.result()
+
+    def find_execution(self, id: ExecutionId) -> ExecutionRecord | None:
+        """Return what is known of an execution, from memory or from the store; None if there is none."""
+        record = self.state.executions.get(id)
+        return record if record is not None else self.views.load_execution(id)
+
+    def program(self, workflow: EntityId) -> Program:
+        """Return the runnable shape of a registered workflow."""
+        return self._fold.programs.of(workflow)
+
+    def story(self, run: int, node: int) -> str:
+        """Return what the core remembers of a node, for error reports."""
+        return self._fold.kernel.story(run, node)
+
+    def close(self) -> None:
+        """Answer what was asked, leave running attempts to the next start, snapshot, release the folders."""
+        self._closing = True
+        self._executor.close()
+        self._inbox.put(_WAKE)
+        if self._thread.is_alive():
+            self._thread.join()
+        self._obeyer.close()
+        self._turn(self._drain_now())
+        if self._failure is None:
+            self._snapshot()
+        self.views.close()
+        self._journal.close()
+
+    # Recovery
+
+    def _recover(self) -> Fold:
+        """Rebuild the state; the views get every row they have not seen, from the very beginning if they lost all."""
+        reached = self.views.sequence
+        if reached > self._journal.last_sequence:
+            raise KernelError(
+                f"the views have reached journal sequence {reached} but the journal ends at "
+                f"{self._journal.last_sequence}: journal files are missing, restore them or remove the views file"
+            )
+        snapshot = self._journal.load_snapshot()
+        sequence = 0
+        if snapshot is not None and snapshot[0] <= reached:
+            sequence, fold = snapshot[0], restore_fold(snapshot[1])
+        else:
+            state = State()
+            kernel = Kernel(system_attempts_extra=SYSTEM_ATTEMPTS_EXTRA)
+            fold = Fold(state, kernel, Programs(state.registry), {})
+        self._fold = fold
+        for sequence, payload in self._journal.replay(sequence):
+            self._bytes_since_snapshot += len(payload)
+            applied = fold.apply(*decode_turn(sequence, payload))
+            self._show(sequence, applied.rows, already_shown=sequence <= reached)
+        return fold
+
+    def _reconcile(self) -> None:
+        tasks, others, stopping = [], [], []
+        for record in self.state.runs.values():
+            if record.is_terminal:
+                continue
+            kinds = self.program(record.workflow).graph.kind
+            for node, phase in enumerate(record.nodes.phase.tolist()):
+                key = AttemptKey(record.run, node, int(record.nodes.attempt[node]))
+                is_task = kinds[node] == NodeKind.TASK
+                if phase in (NodePhase.QUEUED, NodePhase.RUNNING) and is_task:
+                    tasks.append(key)
+                elif phase == NodePhase.QUEUED:
+                    is_scope = kinds[node] == NodeKind.SUBWORKFLOW
+                    kind = EffectKind.OPEN_SCOPE if is_scope else EffectKind.RESOLVE_OUTPUTS
+                    others.append(Effect(int(kind), *key, 0))
+                elif phase in (NodePhase.RETRYING, NodePhase.TIMING_OUT, NodePhase.ABORTING, NodePhase.FAILING):
+                    if is_task or kinds[node] == NodeKind.END:
+                        stopping.append(key)
+        self._obeyer.reconcile(tasks, others, stopping)
+
+    # The loop
+
+    def _post(self, event: Event, fact: AttemptObserved | None) -> None:
+        self._inbox.put(_Happened(event, fact))
+
+    def _run(self) -> None:
+        try:
+            while not self._closing and self._failure is None:
+                self._turn(self._drain())
+        except BaseException as error:
+            self._fail(error)
+
+    def _drain(self) -> list[object]:
+        """Wait for something to happen or a deadline to pass; return all that waits, up to a bound."""
+        if not self._deferred:
+            deadline = self._fold.kernel.next_deadline()
+            timeout = None if deadline is None else max(0.0, (deadline - self._clock()) / 1e9)
+            try:
+                self._deferred.append(self._inbox.get(timeout=timeout))
+            except queue.Empty:
+                return []
+        return self._drain_now()
+
+    def _drain_now(self) -> list[object]:
+        items, self._deferred = self._deferred, []
+        while len(items) < _BATCH_MAX:
+            try:
+                items.append(self._inbox.get_nowait())
+            except queue.Empty:
+                break
+        return items
+
+    def _turn(self, items: Sequence[object]) -> None:
+        now = max(self._clock(), self._fold.now)
+        batch = self._put_together(items, now)
+        deadline = self._fold.kernel.next_deadline()
+        if not (batch.events or batch.facts or (deadline is not None and deadline <= now)):
+            self._answer(batch)
+            return
+        columns = EventColumns.of(batch.events)
+        payload = encode_turn(now, columns, batch.facts)
+        try:
+            sequence = self._journal.append(payload)
+            self._journal.commit()
+        except StorageFullError as error:
+            self._on_full_disk(batch, error)
+            return
+        except OSError as error:
+            self._refuse(batch, error)
+            raise
+        self._bytes_since_snapshot += len(payload)
+        applied = self._fold.apply(now, columns, batch.facts)
+        self._show(sequence, applied.rows, already_shown=False)
+        self._answer(batch)
+        self._obeyer.obey(applied.effects)
+        self._report_refusals(applied)
+        if self._bytes_since_snapshot >= _SNAPSHOT_BYTES:
+            self._snapshot()
+
+    def _put_together(self, items: Sequence[object], now: int) -> _Batch:
+        batch = _Batch()
+        for item in items:
+            if isinstance(item, _Happened):
+                batch.happened.append(item)
+                batch.events.append(item.event)
+                if item.fact is not None:
+                    batch.facts.append(item.fact)
+            elif isinstance(item, _Request):
+                self._decide(item, batch, now)
+        return batch
+
+    def _decide(self, request: _Request, batch: _Batch, now: int) -> None:
+        """Take a request into the turn, or into the next one if it touches what this turn already changes."""
+        try:
+            decision = request.decide(self.state, now)
+        except Exception as error:
+            request.future.set_exception(error)
+            return
+        claims = {key for fact in decision.facts for key in _claims(fact)}
+        if claims & batch.claimed:
+            self._deferred.append(request)
+            return
+        batch.claimed |= claims
+        facts, events = self._number(decision, batch)
+        batch.facts.extend(facts)
+        batch.events.extend(events)
+        batch.answers.append((request, decision.result))
+
+    def _number(self, decision: Decision, batch: _Batch) -> tuple[list[Fact], list[Event]]:
+        """Give a new run its index and its graph."""
+        created = next((fact for fact in decision.facts if isinstance(fact, ExecutionCreated)), None)
+        if created is None:
+            return list(decision.facts), list(decision.events)
+        run = self.state.run_count + batch.runs
+        batch.runs += 1
+        graph = self._fold.graph_of.get(created.workflow)
+        if graph is None:
+            graph = batch.graphs.setdefault(created.workflow, len(self._fold.graph_of) + len(batch.graphs))
+        facts = [msgspec.structs.replace(fact, run=run) if fact is created else fact for fact in decision.facts]
+        events = [
+            event._replace(run=run, node=graph if event.kind == EventKind.RUN_CREATED else event.node)
+            if event.run == NEW_RUN
+            else event
+            for event in decision.events
+        ]
+        return facts, events
+
+    def _answer(self, batch: _Batch) -> None:
+        for request, result in batch.answers:
+            request.future.set_result(result)
+
+    def _refuse(self, batch: _Batch, error: Exception) -> None:
+        for request, _ in batch.answers:
+            request.future.set_exception(error)
+
+    def _on_full_disk(self, batch: _Batch, error: StorageFullError) -> None:
+        """Tell the callers and keep what happened outside for a later turn."""
+        logger.error("the journal's disk is full; work goes on when there is space: %s", error)
+        self._journal.rollback()
+        self._refuse(batch, error)
+        self._deferred = [*batch.happened, *self._deferred]
+        if not self._closing:
+            time.sleep(_RETRY_FULL_DISK_S)
+
+    def _show(self, sequence: int, rows: TurnRows, *, already_shown: bool) -> None:
+        """Hand a turn's rows to the views and let go of executions that they hold for good."""
+        if not already_shown:
+            self.views.append(sequence, rows)
+        for record in rows.executions:
+            self._finished[record.run] = sequence
+            self._finished.move_to_end(record.run)
+        while len(self._finished) > _FINISHED_IN_MEMORY_MAX:
+            run, finished_at = next(iter(self._finished.items()))
+            if self.views.sequence < finished_at:
+                break
+            del self._finished[run]
+            self.state.forget(self.state.runs[run])
+
+    def _report_refusals(self, applied: Applied) -> None:
+        for refusal in applied.refusals:
+            logger.error("the core refused an event: %s", refusal)
+
+    def _snapshot(self) -> None:
+        sequence = self._journal.last_sequence
+        self.views.append(sequence, TurnRows())
+        self.views.flush()
+        try:
+            self._journal.write_snapshot(sequence, snapshot_fold(self._fold))
+        except StorageFullError as error:
+            logger.warning("no snapshot was written, the next start replays more: %s", error)
+        self._bytes_since_snapshot = 0
+
+    def _fail(self, error: BaseException) -> None:
+        logger.critical("the engine stopped; restart the server", exc_info=error)
+        self._failure = error if isinstance(error, KernelError) else KernelError(f"the engine stopped: {error!r}")
+        for item in self._drain_now():
+            if isinstance(item, _Request):
+                item.future.set_exception(UnavailableError(str(self._failure)))
+
+
+def _claims(fact: Fact) -> tuple[object, ...]:
+    """Return what nobody else may touch in the same turn, since decisions are taken on the state before it."""
+    if isinstance(fact, ExecutionAborted):
+        return (fact.run,)
+    if isinstance(fact, AttemptObserved):
+        return ()
+    return (fact.id,)
