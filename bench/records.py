@@ -1,0 +1,89 @@
+"""What one measurement is, and how measurements become a table and a file."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+__all__ = ["Record", "in_own_process", "machine", "print_table", "write_records"]
+
+PACKAGES = ("numpy", "grpcio", "duckdb", "flyteidl", "flytekit", "rustworkx", "networkx")
+
+
+@dataclass
+class Record:
+    """One row: `value` in `unit`; `role` says whether it is ours, a rival's or the limit; `check` is a result hash.
+
+    `goal` is what the row is held against, as text; `error` tells why there is no value.
+    """
+
+    workload: str
+    name: str
+    role: str
+    value: float | None
+    unit: str
+    goal: str = ""
+    check: str = ""
+    error: str = ""
+    details: dict[str, float] = field(default_factory=dict)
+
+
+def machine() -> dict[str, str]:
+    """Return what the figures depend on."""
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = "absent"
+    return {
+        "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "system": platform.platform(),
+        "cores": str(os.cpu_count()),
+        "python": platform.python_version(),
+        **versions,
+    }
+
+
+def in_own_process(module: str, *arguments: str, timeout_s: int = 600) -> list[Record]:
+    """Run a bench module that prints records as JSON lines; what goes wrong becomes a row that says so."""
+    command = [sys.executable, "-m", module, *arguments]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout_s)
+    records = [Record(**json.loads(line)) for line in result.stdout.splitlines() if line.startswith("{")]
+    if result.returncode:
+        last = (result.stderr.strip().splitlines() or ["no message"])[-1]
+        records.append(Record(module, " ".join(arguments), "ours", None, "", error=last[:200]))
+    return records
+
+
+def write_records(records: list[Record], folder: Path) -> Path:
+    """Keep the raw records with machine and versions."""
+    folder.mkdir(parents=True, exist_ok=True)
+    about = machine()
+    path = folder / f"{about['time'].replace(':', '')}.json"
+    path.write_text(json.dumps({"machine": about, "records": [asdict(r) for r in records]}, indent=1) + "\n")
+    return path
+
+
+def print_table(records: list[Record]) -> None:
+    """Print one table: every row beside the limit of its workload, if it has one in the same unit."""
+    table = Table(title="flyte-kernel: measured here and now", title_justify="left")
+    for column in ("workload", "what", "role", "value", "of the limit", "goal"):
+        table.add_column(column, justify="right" if column in ("value", "of the limit") else "left")
+    limits = {(r.workload, r.unit): r.value for r in records if r.role == "limit" and r.value}
+    for record in records:
+        limit = limits.get((record.workload, record.unit))
+        ratio = f"{record.value / limit:.2f}x" if limit and record.value and record.role != "limit" else ""
+        value = f"{record.value:,.4g} {record.unit}" if record.value is not None else f"failed: {record.error}"
+        table.add_row(record.workload, record.name, record.role, value, ratio, record.goal)
+    Console(width=150).print(table)
