@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-__all__ = ["TERMINAL_NODE_PHASES", "TERMINAL_RUN_PHASES", "AttemptPhase", "NodePhase", "RunPhase"]
+__all__ = ["TERMINAL_NODE_PHASES", "TERMINAL_RUN_PHASES", "AttemptPhase", "NodeKind", "NodePhase", "RunPhase"]
 
 
 class RunPhase(IntEnum):
@@ -20,6 +20,20 @@ class RunPhase(IntEnum):
     ABORTED = 7
     TIMED_OUT = 8
     ABORTING = 9
+
+
+class NodeKind(IntEnum):
+    """What a node is, in the core's numbers; the ones from BRANCH on are reserved and cannot run yet."""
+
+    TASK = 0
+    START = 1
+    END = 2
+    SUBWORKFLOW = 3
+    BRANCH = 4
+    MAP = 5
+    GATE = 6
+    CHILD_RUN = 7
+    DYNAMIC = 8
 
 
 class NodePhase(IntEnum):
