@@ -27,6 +27,7 @@ __all__ = [
     "InvalidArgumentError",
     "KernelError",
     "NotFoundError",
+    "PluginError",
     "RequestError",
     "StateError",
     "StorageError",
@@ -126,6 +127,10 @@ class UnavailableError(AdapterError):
 
     def __init__(self, message: str) -> None:
         super().__init__(message, retryable=True)
+
+
+class PluginError(KernelError):
+    """A plugin cannot make something runnable of a task, or third-party code broke the contract of plugins."""
 
 
 class InternalError(KernelError):

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-__all__ = ["TERMINAL_NODE_PHASES", "TERMINAL_RUN_PHASES", "AttemptPhase", "NodeKind", "NodePhase", "RunPhase"]
+__all__ = [
+    "TERMINAL_NODE_PHASES",
+    "TERMINAL_RUN_PHASES",
+    "AttemptPhase",
+    "FailureClass",
+    "NodeKind",
+    "NodePhase",
+    "RunPhase",
+]
 
 
 class RunPhase(IntEnum):
@@ -71,6 +79,14 @@ class AttemptPhase(IntEnum):
     INITIALIZING = 6
     WAITING_FOR_RESOURCES = 7
     RETRYABLE_FAILED = 8
+
+
+class FailureClass(IntEnum):
+    """Whose budget pays for another attempt after a failure; the argument of the core's AttemptFailed event."""
+
+    USER_RECOVERABLE = 0
+    SYSTEM_RECOVERABLE = 1
+    PERMANENT = 2
 
 
 TERMINAL_RUN_PHASES = frozenset({RunPhase.SUCCEEDED, RunPhase.FAILED, RunPhase.TIMED_OUT, RunPhase.ABORTED})

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Protocol
 
-from flyte_kernel.ids import AttemptKey, ExecutionId
+from flyteidl.core import literals_pb2, tasks_pb2
+
+from flyte_kernel.ids import AttemptKey, EntityId, ExecutionId
 
 __all__ = [
     "AttemptLaunch",
@@ -17,6 +19,8 @@ __all__ = [
     "Blobs",
     "Executor",
     "ReportKind",
+    "TaskContext",
+    "TaskPlugin",
 ]
 
 
@@ -36,6 +40,47 @@ class AttemptLaunch:
     command: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
     output_prefix: str = ""
+
+
+@dataclass(frozen=True)
+class TaskContext:
+    """All a plugin may know of the attempt that it makes runnable.
+
+    `node_id` is the node's id within its execution, `generated_name` the one of the attempt, `task` and `workflow` are
+    entity ids. Prefixes are URIs without a trailing slash; `previous_checkpoint_prefix` is empty if there is none.
+    `environment` holds the variables of the execution's spec. `as_local_path` gives the path under which this machine
+    sees a URI, or the URI itself if it does not; `write` stores a blob.
+    """
+
+    key: AttemptKey
+    execution: ExecutionId
+    node_id: str
+    generated_name: str
+    workflow: EntityId
+    task: EntityId
+    input_prefix: str
+    output_prefix: str
+    raw_output_prefix: str
+    checkpoint_prefix: str
+    previous_checkpoint_prefix: str = ""
+    inputs: literals_pb2.LiteralMap = field(default_factory=literals_pb2.LiteralMap)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    namespace: str = ""
+    as_local_path: Callable[[str], str] = str
+    write: Callable[[str, bytes], None] | None = None
+
+
+class TaskPlugin(Protocol):
+    """Knows how tasks of some types become something an executor can run; stateless and safe to use from any thread."""
+
+    @property
+    def task_types(self) -> Collection[str]:
+        """The types of task templates that the plugin builds."""
+        ...
+
+    def build(self, task: tasks_pb2.TaskTemplate, context: TaskContext) -> AttemptLaunch:
+        """Return what to run for one attempt; PluginError if the task can never be run."""
+        ...
 
 
 class ReportKind(Enum):
@@ -93,21 +138,27 @@ class Blobs(Protocol):
 
     def read(self, uri: str) -> bytes:
         """Return the whole blob; BlobNotFoundError if absent, AdapterError if the store fails."""
+        ...
 
     def write(self, uri: str, data: bytes) -> None:
         """Create or replace the blob."""
 
     def exists(self, uri: str) -> bool:
         """Say whether the blob is there."""
+        ...
 
     def local_path(self, uri: str) -> Path | None:
         """Return where this machine sees the blob as a plain file, or None if it does not."""
+        ...
 
     def sign_upload(self, uri: str, *, expires_s: int, content_md5: bytes | None, metadata: Mapping[str, str]) -> str:
         """Return a URL that takes one PUT of the blob."""
+        ...
 
     def sign_download(self, uri: str, *, expires_s: int) -> str:
         """Return a URL that answers a GET of the blob."""
+        ...
 
     def task_environment(self) -> Mapping[str, str]:
         """Return the environment variables with which SDKs in tasks reach the store."""
+        ...
