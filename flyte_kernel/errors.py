@@ -3,7 +3,7 @@
 KernelError
 ├── GraphError        the caller built something impossible      CycleError, UnknownNodeError
 ├── CompileError      the caller's workflow does not hold together (carries coded findings)
-├── RequestError      the caller asked for something wrong       InvalidArgument, NotFound, AlreadyExists, FailedPrecondition
+├── RequestError      the caller asked for something wrong       InvalidArgument, NotFound, AlreadyExists, ...
 ├── StateError        a legal thing at the wrong time            (carries the story of the node)
 ├── StorageError      the disk refused or disagrees              CorruptRecordError, FolderLockedError, StorageFullError
 ├── AdapterError      the outside failed                         (retryable or not)
