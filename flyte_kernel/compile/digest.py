@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 
-from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
+
+from flyte_kernel.compile.text import message_json
 
 __all__ = ["json_hash", "pbhash", "structural_digest"]
 
@@ -14,17 +16,23 @@ _UNORDERED = "upstreamNodeIds"  # a set in all but name: clients send it in the 
 
 
 def pbhash(message: Message) -> bytes:
-    """Return the 32 bytes flyteadmin and the data catalog use: objecthash over the message's proto-JSON."""
-    return json_hash(MessageToDict(message))
+    """Return the 32 bytes flyteadmin and the data catalog use: objecthash over the message's proto-JSON.
+
+    Raises InvalidArgumentError for a message that JSON cannot express.
+    """
+    return json_hash(message_json(message))
 
 
 def structural_digest(message: Message) -> bytes:
-    """Return 32 bytes that are equal for messages that mean the same, whatever order set-like fields came in."""
-    return json_hash(_with_sets_sorted(MessageToDict(message)))
+    """Return 32 bytes that are equal for messages that mean the same, whatever order set-like fields came in.
+
+    Raises InvalidArgumentError for a message that JSON cannot express.
+    """
+    return json_hash(_with_sets_sorted(message_json(message)))
 
 
 def json_hash(value: object) -> bytes:
-    """Return the objecthash of a JSON value, all of its numbers taken as floats."""
+    """Return the objecthash of a JSON value, all of its numbers taken as floats; ValueError for an infinite one."""
     if value is None:
         return _tagged(b"n", b"")
     if isinstance(value, bool):
@@ -49,6 +57,8 @@ def _normal_form(number: float) -> str:
     """Sign, binary exponent of a mantissa in (0.5, 1], mantissa bits; objecthash's text for floats."""
     if number == 0:
         return "+0:"
+    if not math.isfinite(number):
+        raise ValueError(f"{number} is no JSON number")
     sign, mantissa, exponent = ("-" if number < 0 else "+"), abs(number), 0
     while mantissa > 1:
         mantissa /= 2

@@ -28,7 +28,7 @@ from flyte_kernel.phases import NodeKind
 __all__ = ["NO_SCOPE", "GraphArrays", "Layout", "Level", "LevelShape", "lay_out"]
 
 NO_SCOPE = 0xFFFFFFFF
-NODES_MAX = 1 << 24  # subworkflows used twice at each of many levels multiply; the core holds far fewer comfortably
+NODES_MAX = 1 << 20  # a guess: subworkflows used twice at each of many levels multiply, and each node costs memory
 
 _ATTEMPTS_MAX = 0xFFFF
 _NANOSECONDS_MAX = 2**63 - 1
@@ -100,8 +100,19 @@ def lay_out(closure: compiler_pb2.CompiledWorkflowClosure) -> Layout:
     tasks = {entity_id(task.template.id): task.template for task in closure.tasks}
     top = _shape(closure.primary, tasks)
     shapes = {key: _shape(sub_workflows[key], tasks) for key in reached}
+    _check_size(top, shapes)
     levels = _place(top, shapes)
     return Layout(levels, _join(levels))
+
+
+def _check_size(top: LevelShape, shapes: Mapping[EntityId, LevelShape]) -> None:
+    """Count before anything is unfolded; `shapes` holds every workflow after those that it uses."""
+    unfolded: dict[EntityId, int] = {}
+    for key, shape in shapes.items():
+        unfolded[key] = len(shape.nodes) + sum(unfolded[inner] for _, inner in shape.opens)
+    if len(top.nodes) + sum(unfolded[key] for _, key in top.opens) > NODES_MAX:
+        name = top.compiled.template.id.name
+        raise UnsupportedError(f"workflow {name}: its subworkflows unfold to more than {NODES_MAX} nodes")
 
 
 def _place(top: LevelShape, shapes: Mapping[EntityId, LevelShape]) -> tuple[Level, ...]:
@@ -113,9 +124,6 @@ def _place(top: LevelShape, shapes: Mapping[EntityId, LevelShape]) -> tuple[Leve
         levels.append(Level(scope, first, shape, index_of))
         waiting.extend((first + position, shapes[key]) for position, key in shape.opens)
         first += len(shape.nodes)
-        if first > NODES_MAX:
-            name = top.compiled.template.id.name
-            raise UnsupportedError(f"workflow {name}: its subworkflows unfold to more than {NODES_MAX} nodes")
     return tuple(levels)
 
 

@@ -8,11 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
 
 from flyteidl.core import compiler_pb2, tasks_pb2
-from google.protobuf.json_format import MessageToDict
 
 from flyte_kernel.compile.findings import Findings
 from flyte_kernel.compile.quantities import is_quantity, parse_quantity
-from flyte_kernel.compile.text import message_text
+from flyte_kernel.compile.text import message_json, message_text
 from flyte_kernel.errors import CompileError, InvalidArgumentError
 
 __all__ = ["compile_task"]
@@ -85,7 +84,7 @@ def _require(present: bool, name: str) -> None:
 
 
 def _pod_containers(pod: tasks_pb2.K8sPod) -> Iterator[dict[str, object]]:
-    containers = MessageToDict(pod.pod_spec).get("containers", [])
+    containers = message_json(pod.pod_spec).get("containers", [])
     if not isinstance(containers, list) or not all(isinstance(container, dict) for container in containers):
         raise InvalidArgumentError("invalid value for pod spec")
     yield from containers

@@ -1,17 +1,22 @@
-"""The one-line text form in which the reference's messages show protobuf values: ``simple:INTEGER``.
+"""Messages as text and as JSON.
 
-It is Go's compact text format with exactly one blank between fields. Go itself puts one or two, so nobody may compare
-these texts byte by byte.
+The one-line text form is the one in which the reference's messages show protobuf values: ``simple:INTEGER``. It is Go's
+compact text format with exactly one blank between fields. Go itself puts one or two, so nobody may compare these texts
+byte by byte.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from google.protobuf import json_format
 from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
-__all__ = ["message_text"]
+from flyte_kernel.errors import InvalidArgumentError
+
+__all__ = ["message_json", "message_text"]
 
 _ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
@@ -19,6 +24,15 @@ _ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 def message_text(message: Message) -> str:
     """Return the fields that are set, in the order of their declaration, map entries by key."""
     return " ".join(part for field, value in _set_fields(message) for part in _field_parts(field, value))
+
+
+def message_json(message: Message) -> dict[str, Any]:
+    """Return the proto-JSON form; InvalidArgumentError if a message holds what JSON cannot, such as infinities."""
+    try:
+        form: dict[str, Any] = MessageToDict(message)
+    except (json_format.Error, ValueError, TypeError) as error:
+        raise InvalidArgumentError(f"{message.DESCRIPTOR.name} cannot be written as JSON: {error}") from error
+    return form
 
 
 def _set_fields(message: Message) -> list[tuple[FieldDescriptor, object]]:
@@ -52,7 +66,7 @@ def _value_text(field: FieldDescriptor, value: object) -> str:
     if isinstance(value, bytes):
         return _quoted(value.decode("latin-1"))
     if isinstance(value, float):
-        return f"{value:.17g}" if value != int(value) else str(int(value))
+        return repr(value).removesuffix(".0")
     return str(value)
 
 

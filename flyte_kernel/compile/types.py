@@ -9,10 +9,9 @@ from collections.abc import Callable, Iterable, Mapping
 
 from flyteidl.core import literals_pb2, types_pb2
 from flyteidl.core.types_pb2 import LiteralType
-from google.protobuf.json_format import MessageToDict
 
 from flyte_kernel.compile.json_schema import is_schema_compatible
-from flyte_kernel.compile.text import message_text
+from flyte_kernel.compile.text import message_json, message_text
 
 __all__ = ["are_types_castable", "is_optional", "literal_type", "scalar_type", "type_text"]
 
@@ -39,9 +38,13 @@ _MSGPACK_TAG = "msgpack"  # flytekit's dataclasses and Pydantic models, since 1.
 
 def are_types_castable(upstream: LiteralType, downstream: LiteralType) -> bool:
     """Say whether a value of type `upstream` may be given where `downstream` is expected."""
-    if upstream.HasField("union_type") and len(upstream.union_type.variants) == 1:
-        return _casts(upstream.union_type.variants[0], downstream) or _casts(upstream, downstream)
-    return _casts(upstream, downstream)
+    if _casts(upstream, downstream):
+        return True
+    # A union of one is as good as its variant; unions downstream have said so already, and asking them again at every
+    # level would take exponential time.
+    if len(upstream.union_type.variants) != 1 or downstream.HasField("union_type"):
+        return False
+    return _casts(upstream.union_type.variants[0], downstream)
 
 
 def _casts(upstream: LiteralType, downstream: LiteralType) -> bool:
@@ -80,7 +83,7 @@ def _casts_plainly(upstream: LiteralType, downstream: LiteralType) -> bool:
 def _casts_struct(upstream: LiteralType, downstream: LiteralType) -> bool:
     if not upstream.HasField("metadata") or not downstream.HasField("metadata"):
         return True
-    return is_schema_compatible(MessageToDict(upstream.metadata), MessageToDict(downstream.metadata))
+    return is_schema_compatible(message_json(upstream.metadata), message_json(downstream.metadata))
 
 
 def _casts_collection(upstream: LiteralType, downstream: LiteralType) -> bool:
