@@ -1,0 +1,306 @@
+"""Executions, nodes and attempts as the messages of FlyteIDL's admin service.
+
+What is set and what is left out follows a running Flyte 1: clients decide by the presence of fields. Phases that only
+the core knows (waiting for an attempt to be gone) are shown as RUNNING.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from flyteidl.admin import common_pb2, execution_pb2, node_execution_pb2, task_execution_pb2
+from flyteidl.core import execution_pb2 as core_execution_pb2
+from flyteidl.core import identifier_pb2, literals_pb2
+from flyteidl.event import event_pb2
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import DecodeError
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from flyte_kernel.compile.identifiers import entity_id, identifier
+from flyte_kernel.engine import paths
+from flyte_kernel.engine.backend import Backend
+from flyte_kernel.engine.ports import BlobNotFoundError
+from flyte_kernel.engine.records import ExecutionRecord
+from flyte_kernel.ids import EntityId, ExecutionId
+from flyte_kernel.phases import TERMINAL_NODE_PHASES, AttemptPhase, NodeKind, NodePhase, RunPhase
+
+__all__ = [
+    "execution_data",
+    "execution_identifier",
+    "execution_message",
+    "find_node",
+    "node_data",
+    "node_identifier",
+    "node_message",
+    "node_rows",
+    "task_data",
+    "task_message",
+    "task_of",
+]
+
+_LISTED_ERROR_BYTES = 100
+_SECOND_NS = 1_000_000_000
+_PLUGIN = "container"
+_LOG_NAME = "Task log"
+_SHOWN_PHASE: Mapping[int, int] = {
+    int(NodePhase.RETRYING): int(NodePhase.RUNNING),
+    int(NodePhase.TIMING_OUT): int(NodePhase.RUNNING),
+    int(NodePhase.ABORTING): int(NodePhase.RUNNING),
+}
+_ENDED_ATTEMPTS = frozenset({AttemptPhase.SUCCEEDED, AttemptPhase.FAILED, AttemptPhase.ABORTED})
+
+
+def execution_identifier(id: ExecutionId) -> identifier_pb2.WorkflowExecutionIdentifier:
+    """Return the identifier message of an execution."""
+    return identifier_pb2.WorkflowExecutionIdentifier(project=id.project, domain=id.domain, name=id.name)
+
+
+def node_identifier(id: ExecutionId, node_id: str) -> identifier_pb2.NodeExecutionIdentifier:
+    """Return the identifier message of a node; `node_id` is unique within the execution."""
+    return identifier_pb2.NodeExecutionIdentifier(node_id=node_id, execution_id=execution_identifier(id))
+
+
+def execution_message(engine: Backend, record: ExecutionRecord, *, listed: bool = False) -> execution_pb2.Execution:
+    """Return an execution; `listed` cuts its error down to what listings show."""
+    message = execution_pb2.Execution(id=execution_identifier(record.id))
+    message.spec.ParseFromString(record.spec)
+    closure = message.closure
+    closure.phase = record.phase  # type: ignore[assignment,unused-ignore]  # pyright: ignore[reportAttributeAccessIssue]
+    closure.workflow_id.CopyFrom(identifier(record.workflow))
+    _set_times(closure, record.created_at, record.started_at, record.updated_at, ended=record.is_terminal)
+    changes = closure.state_change_details
+    changes.state = execution_pb2.EXECUTION_ARCHIVED if record.archived else execution_pb2.EXECUTION_ACTIVE
+    changes.occurred_at.CopyFrom(_timestamp(record.state_changed_at))
+    if record.phase == RunPhase.SUCCEEDED:
+        program = engine.program(record.workflow)
+        if program.output_bindings(-1):
+            # Attempt 0: the top level never starts over, and listed records may lack their node columns.
+            closure.outputs.uri = f"{engine.data.output_prefix(record, program.end_node(-1), 0)}/outputs.pb"
+    elif record.phase in (RunPhase.ABORTING, RunPhase.ABORTED):
+        closure.abort_metadata.cause = record.abort_cause or ""
+        closure.abort_metadata.principal = record.abort_principal
+    elif record.error:
+        _set_error(closure.error, record.error, listed=listed)
+    return message
+
+
+def node_rows(engine: Backend, record: ExecutionRecord, scope: int) -> list[int]:
+    """Return the nodes of a scope (-1 is the top) that have started or been skipped, in the order of their ids."""
+    program = engine.program(record.workflow)
+    if scope not in program.levels:
+        return []
+    created_at = record.nodes.created_at
+    return sorted(
+        (node for node in program.children(scope) if created_at[node]), key=lambda node: program.node_id[node]
+    )
+
+
+def find_node(engine: Backend, record: ExecutionRecord, node_id: str) -> int | None:
+    """Return the node of that unique id, None if there is none or it has not started."""
+    program = engine.program(record.workflow)
+    for scope in program.levels:
+        if scope < 0:
+            node = program.upstream_by_name(scope).get(node_id)
+        elif record.nodes.created_at[scope]:
+            node = next(
+                (child for child in program.children(scope) if engine.data.unique_id(record, child) == node_id), None
+            )
+        else:
+            continue
+        if node is not None:
+            return node if record.nodes.created_at[node] else None
+    return None
+
+
+def node_message(
+    engine: Backend, record: ExecutionRecord, node: int, *, listed: bool = False
+) -> node_execution_pb2.NodeExecution:
+    """Return one node of an execution; `listed` cuts its error down to what listings show."""
+    program = engine.program(record.workflow)
+    nodes, kind, parent = record.nodes, int(program.graph.kind[node]), program.parent[node]
+    message = node_execution_pb2.NodeExecution(id=node_identifier(record.id, engine.data.unique_id(record, node)))
+    message.metadata.spec_node_id = program.node_id[node]
+    message.metadata.is_parent_node = kind == NodeKind.SUBWORKFLOW
+    if parent >= 0:
+        message.metadata.retry_group = str(int(nodes.attempt[parent]))
+    if kind != NodeKind.START:
+        message.input_uri = f"{engine.data.data_prefix(record, node)}/inputs.pb"
+    closure = message.closure
+    phase = int(nodes.phase[node])
+    closure.phase = _SHOWN_PHASE.get(phase, phase)  # type: ignore[assignment,unused-ignore]  # pyright: ignore[reportAttributeAccessIssue]
+    started_at = int(nodes.started_at[node]) if kind in (NodeKind.TASK, NodeKind.SUBWORKFLOW) else 0
+    _set_times(
+        closure,
+        int(nodes.created_at[node]),
+        started_at,
+        int(nodes.updated_at[node]),
+        ended=phase in TERMINAL_NODE_PHASES,
+    )
+    if phase == NodePhase.SUCCEEDED and _shows_outputs(engine, record, node, kind):
+        closure.output_uri = f"{engine.data.output_prefix(record, node)}/outputs.pb"
+    elif node in nodes.error and phase in TERMINAL_NODE_PHASES:
+        _set_error(closure.error, nodes.error[node], listed=listed)
+    if kind == NodeKind.TASK:
+        raw = _raw_output_prefix(engine, record, node)
+        closure.task_node_metadata.checkpoint_uri = paths.checkpoint_prefix(raw)
+    return message
+
+
+def _shows_outputs(engine: Backend, record: ExecutionRecord, node: int, kind: int) -> bool:
+    if kind == NodeKind.SUBWORKFLOW:
+        return bool(engine.program(record.workflow).output_bindings(node))
+    return kind != NodeKind.END
+
+
+def _raw_output_prefix(engine: Backend, record: ExecutionRecord, node: int) -> str:
+    spec = execution_pb2.ExecutionSpec.FromString(record.spec)
+    base = spec.raw_output_data_config.output_location_prefix or f"{engine.blobs.base_uri}/data"
+    name = engine.data.generated_name(record, node, int(record.nodes.attempt[node]))
+    return paths.raw_output_prefix(base, name)
+
+
+def task_of(engine: Backend, record: ExecutionRecord, node: int) -> EntityId | None:
+    """Return the task that a node runs, None if it runs none."""
+    task = engine.program(record.workflow).task[node]
+    return None if task is None else entity_id(task.id)
+
+
+def task_message(engine: Backend, record: ExecutionRecord, row: int) -> task_execution_pb2.TaskExecution:
+    """Return one attempt at a task node; `row` is its row in the record's attempts."""
+    attempts = record.attempts
+    node, attempt, phase = attempts.node[row], attempts.attempt[row], attempts.phase[row]
+    task = engine.program(record.workflow).task[node]
+    message = task_execution_pb2.TaskExecution(input_uri=f"{engine.data.data_prefix(record, node)}/inputs.pb")
+    message.id.node_execution_id.CopyFrom(node_identifier(record.id, engine.data.unique_id(record, node)))
+    message.id.retry_attempt = attempt
+    closure = message.closure
+    if task is not None:
+        message.id.task_id.CopyFrom(task.id)
+        closure.task_type = task.type
+    closure.phase = phase  # type: ignore[assignment,unused-ignore]  # pyright: ignore[reportAttributeAccessIssue]
+    closure.event_version = 1
+    _set_times(
+        closure,
+        attempts.created_at[row],
+        attempts.started_at[row],
+        attempts.updated_at[row],
+        ended=phase in _ENDED_ATTEMPTS,
+    )
+    if phase == AttemptPhase.SUCCEEDED:
+        closure.output_uri = f"{engine.data.output_prefix(record, node, attempt)}/outputs.pb"
+    elif attempts.error[row]:
+        closure.error.ParseFromString(attempts.error[row])
+    _set_reasons(closure, record, row)
+    closure.metadata.CopyFrom(
+        event_pb2.TaskExecutionMetadata(
+            generated_name=engine.data.generated_name(record, node, attempt), plugin_identifier=_PLUGIN
+        )
+    )
+    if attempts.log_uri[row]:
+        closure.logs.add(name=_LOG_NAME, uri=attempts.log_uri[row], message_format=core_execution_pb2.TaskLog.JSON)
+    return message
+
+
+def _set_reasons(closure: task_execution_pb2.TaskExecutionClosure, record: ExecutionRecord, row: int) -> None:
+    attempts = record.attempts
+    happened = [(attempts.created_at[row], "task submitted"), (attempts.started_at[row], "task started")]
+    if attempts.phase[row] == AttemptPhase.ABORTED:
+        happened.append((attempts.updated_at[row], "task aborted"))
+    for when, text in happened:
+        if when:
+            closure.reasons.add(message=text).occurred_at.CopyFrom(_timestamp(when))
+            closure.reason = text
+
+
+def execution_data(engine: Backend, record: ExecutionRecord) -> execution_pb2.WorkflowExecutionGetDataResponse:
+    """Return the resolved inputs of an execution and its outputs, as far as there are any."""
+    message = execution_pb2.WorkflowExecutionGetDataResponse()
+    outputs = b""
+    if record.phase == RunPhase.SUCCEEDED and engine.program(record.workflow).output_bindings(-1):
+        outputs = engine.data.execution_outputs(record)
+    _set_data(message, record.inputs, outputs)
+    return message
+
+
+def node_data(engine: Backend, record: ExecutionRecord, node: int) -> node_execution_pb2.NodeExecutionGetDataResponse:
+    """Return inputs and outputs of a node; a start node has no inputs of its own and an end node no outputs."""
+    message = node_execution_pb2.NodeExecutionGetDataResponse()
+    kind = int(engine.program(record.workflow).graph.kind[node])
+    succeeded = record.nodes.phase[node] == NodePhase.SUCCEEDED
+    outputs = engine.data.node_outputs(record, node) if succeeded and kind != NodeKind.END else b""
+    _set_data(message, engine.data.node_inputs(record, node), outputs)
+    message.flyte_urls.CopyFrom(_flyte_urls(record.id, engine.data.unique_id(record, node)))
+    return message
+
+
+def task_data(engine: Backend, record: ExecutionRecord, row: int) -> task_execution_pb2.TaskExecutionGetDataResponse:
+    """Return inputs and outputs of an attempt."""
+    message = task_execution_pb2.TaskExecutionGetDataResponse()
+    node, attempt = record.attempts.node[row], record.attempts.attempt[row]
+    outputs = b""
+    if record.attempts.phase[row] == AttemptPhase.SUCCEEDED:
+        try:
+            outputs = engine.blobs.read(f"{engine.data.output_prefix(record, node, attempt)}/outputs.pb")
+        except BlobNotFoundError:
+            outputs = b""
+    _set_data(message, engine.data.node_inputs(record, node), outputs)
+    unique_id = engine.data.unique_id(record, node)
+    message.flyte_urls.CopyFrom(_flyte_urls(record.id, f"{unique_id}/{attempt}"))
+    return message
+
+
+def _flyte_urls(id: ExecutionId, tail: str) -> common_pb2.FlyteURLs:
+    base = f"flyte://v1/{id.project}/{id.domain}/{id.name}/{tail}"
+    return common_pb2.FlyteURLs(inputs=f"{base}/i", outputs=f"{base}/o")
+
+
+def _set_data(
+    message: execution_pb2.WorkflowExecutionGetDataResponse
+    | node_execution_pb2.NodeExecutionGetDataResponse
+    | task_execution_pb2.TaskExecutionGetDataResponse,
+    inputs: bytes,
+    outputs: bytes,
+) -> None:
+    for empty in (message.inputs, message.outputs):
+        empty.SetInParent()
+    for target, data in ((message.full_inputs, inputs), (message.full_outputs, outputs)):
+        target.SetInParent()
+        target.CopyFrom(_literals(data))
+
+
+def _literals(data: bytes) -> literals_pb2.LiteralMap:
+    """Tasks write their outputs themselves: what cannot be read shows as nothing."""
+    try:
+        return literals_pb2.LiteralMap.FromString(data)
+    except DecodeError:
+        return literals_pb2.LiteralMap()
+
+
+def _set_times(
+    closure: execution_pb2.ExecutionClosure
+    | node_execution_pb2.NodeExecutionClosure
+    | task_execution_pb2.TaskExecutionClosure,
+    created_at: int,
+    started_at: int,
+    updated_at: int,
+    *,
+    ended: bool,
+) -> None:
+    closure.created_at.CopyFrom(_timestamp(created_at))
+    closure.updated_at.CopyFrom(_timestamp(updated_at))
+    if started_at:
+        closure.started_at.CopyFrom(_timestamp(started_at))
+        if ended:
+            seconds, nanos = divmod(max(0, updated_at - started_at), _SECOND_NS)
+            closure.duration.CopyFrom(Duration(seconds=seconds, nanos=nanos))
+
+
+def _timestamp(nanoseconds: int) -> Timestamp:
+    seconds, nanos = divmod(nanoseconds, _SECOND_NS)
+    return Timestamp(seconds=seconds, nanos=nanos)
+
+
+def _set_error(target: core_execution_pb2.ExecutionError, error: bytes, *, listed: bool) -> None:
+    target.ParseFromString(error)
+    if listed:
+        target.message = target.message.encode()[:_LISTED_ERROR_BYTES].decode(errors="ignore")
