@@ -1,0 +1,1 @@
+"""Edges: they translate between the engine and the outside, and never decide."""
