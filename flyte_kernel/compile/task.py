@@ -18,6 +18,7 @@ __all__ = ["compile_task"]
 
 Resources = tasks_pb2.Resources
 
+_LABELS = {int(number): name for name, number in Resources.ResourceName.items()}
 _CHECKED_RESOURCES = (Resources.CPU, Resources.GPU, Resources.MEMORY, Resources.EPHEMERAL_STORAGE)
 _POD_RESOURCES = {
     "cpu": Resources.CPU,
@@ -104,7 +105,7 @@ def _pod_value(value: object) -> str:
 def _check_resources(name: str, requests: _Entries, limits: _Entries, platform: Mapping[int, Fraction]) -> None:
     requested, limited = _quantities(name, requests), _quantities(name, limits)
     for resource, (request_text, request) in requested.items():
-        label = Resources.ResourceName.Name(resource)  # type: ignore[arg-type,unused-ignore]  # pyright: ignore[reportArgumentType]
+        label = _LABELS[resource]
         ceiling = platform.get(resource)
         limit_text, limit = limited.get(resource, ("", None))
         if resource == Resources.GPU:
@@ -139,7 +140,7 @@ def _quantities(name: str, entries: _Entries) -> dict[int, tuple[str, Fraction]]
     for resource, text in entries:
         if resource not in _CHECKED_RESOURCES:
             continue
-        label = Resources.ResourceName.Name(resource)  # type: ignore[arg-type,unused-ignore]  # pyright: ignore[reportArgumentType]
+        label = _LABELS[resource]
         if resource in quantities:
             raise InvalidArgumentError(f"can't specify {label} limit for task [{name}] multiple times")
         try:
@@ -162,7 +163,7 @@ def _check_container_command(template: tasks_pb2.TaskTemplate, findings: Finding
         findings.value_required("container", "command")
     for entry in [*container.resources.requests, *container.resources.limits]:
         if not is_quantity(entry.value):
-            label = Resources.ResourceName.Name(entry.name)
+            label = _LABELS.get(entry.name, str(entry.name))
             findings.add("UnrecognizedValue", f"resources.{label}", f"Unrecognized value [{entry.value}].")
 
 

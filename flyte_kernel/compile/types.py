@@ -195,8 +195,8 @@ def scalar_type(scalar: literals_pb2.Scalar) -> LiteralType | None:
     return rule(scalar) if rule is not None else None
 
 
-def _simple(simple: int) -> LiteralType:
-    return LiteralType(simple=simple)  # type: ignore[arg-type,unused-ignore]  # pyright: ignore[reportArgumentType]
+def _simple(simple: types_pb2.SimpleType) -> LiteralType:
+    return LiteralType(simple=simple)
 
 
 def _primitive_type(scalar: literals_pb2.Scalar) -> LiteralType:
