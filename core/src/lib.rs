@@ -1,1 +1,25 @@
 //! Workflow graphs and their phase machine as flat arrays.
+//!
+//! Pure: no I/O, no clock, no Python. Time and everything else from outside comes in with events; what is to be done comes
+//! out as effects. Start with `phase.rs` for the rules, `kernel.rs` for the one call, `step.rs` for what it does.
+
+mod check;
+mod error;
+mod graph;
+mod kernel;
+mod phase;
+mod run;
+mod snapshot;
+mod step;
+mod story;
+mod timer;
+mod turn;
+
+pub use error::CoreError;
+pub use graph::{Graph, NONE, NodeColumns};
+pub use kernel::Kernel;
+pub use phase::{
+    AbortReason, EffectKind, EventKind, FailureClass, Kind, NEXT, Phase, Refusal, RunPhase,
+};
+pub use run::{Failures, Run};
+pub use turn::{Effects, Event, Events, Refused, Transitions, Turn};

@@ -3,11 +3,22 @@
 //! One file per subject. Nothing here decides anything: arrays and bytes go in, arrays and bytes come out, errors are
 //! mapped in `errors.rs`, and long work runs through the one door in `detached.rs`, which releases the GIL.
 
+mod arrays;
+mod detached;
+mod errors;
+mod graph;
+mod kernel;
+
 use pyo3::prelude::*;
 
 #[pymodule(gil_used = false)]
 mod _core {
     use super::*;
+
+    #[pymodule_export]
+    use crate::graph::PyGraph;
+    #[pymodule_export]
+    use crate::kernel::{PyKernel, PyTurn};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

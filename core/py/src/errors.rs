@@ -1,0 +1,33 @@
+//! Rust errors become the classes of `flyte_kernel.errors`: one place, one table.
+
+use flyte_kernel_core::CoreError;
+use pyo3::prelude::*;
+
+/// Builds an exception of a class of `flyte_kernel.errors` by name.
+pub(crate) fn kernel_error(class: &str, message: String) -> PyErr {
+    Python::attach(|py| {
+        let made = py
+            .import("flyte_kernel.errors")
+            .and_then(|module| module.getattr(class))
+            .and_then(|class| class.call1((message,)));
+        match made {
+            Ok(instance) => PyErr::from_value(instance),
+            Err(error) => error,
+        }
+    })
+}
+
+/// The class of each error of the core.
+pub(crate) fn from_core(error: CoreError) -> PyErr {
+    let class = match &error {
+        CoreError::Cycle(_) => "CycleError",
+        CoreError::UnknownRun(_) | CoreError::UnknownNode { .. } | CoreError::UnknownGraph(_) => {
+            "UnknownNodeError"
+        }
+        CoreError::RunNotEnded(_) => "StateError",
+        CoreError::BadSnapshot(_) => "CorruptRecordError",
+        CoreError::Invariant(_) => "InternalError",
+        _ => "GraphError",
+    };
+    kernel_error(class, error.to_string())
+}

@@ -1,0 +1,145 @@
+//! `Graph`: arrays to a checked graph.
+
+use std::sync::Arc;
+
+use flyte_kernel_core::{Graph, NodeColumns};
+use numpy::{PyArray1, PyReadonlyArray1};
+use pyo3::prelude::*;
+use pyo3::types::PyAny;
+
+use crate::arrays::{column, optional_column, view};
+use crate::detached::detached;
+use crate::errors::{from_core, kernel_error};
+
+#[pyclass(frozen, name = "Graph", module = "flyte_kernel")]
+pub(crate) struct PyGraph {
+    pub(crate) graph: Arc<Graph>,
+    kind: Vec<u8>,
+    scope: Vec<u32>,
+    attempts_max: Vec<u16>,
+    execution_timeout: Vec<i64>,
+    active_timeout: Vec<i64>,
+}
+
+fn slice<'a, T: numpy::Element>(column: Option<&'a PyReadonlyArray1<'_, T>>) -> &'a [T] {
+    column
+        .and_then(|column| column.as_slice().ok())
+        .unwrap_or_default()
+}
+
+#[pymethods]
+impl PyGraph {
+    #[staticmethod]
+    #[pyo3(signature = (node_count, source, target, *, kind=None, scope=None, attempts_max=None, execution_timeout=None, active_timeout=None))]
+    #[expect(clippy::too_many_arguments, reason = "one argument a column")]
+    fn from_edges(
+        py: Python<'_>,
+        node_count: i64,
+        source: &Bound<'_, PyAny>,
+        target: &Bound<'_, PyAny>,
+        kind: Option<&Bound<'_, PyAny>>,
+        scope: Option<&Bound<'_, PyAny>>,
+        attempts_max: Option<&Bound<'_, PyAny>>,
+        execution_timeout: Option<&Bound<'_, PyAny>>,
+        active_timeout: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Self> {
+        let node_count = u32::try_from(node_count).map_err(|_| {
+            kernel_error(
+                "GraphError",
+                format!("node_count must be from 0 to 4294967294, not {node_count}"),
+            )
+        })?;
+        let source = column::<u32>("source", source)?;
+        let target = column::<u32>("target", target)?;
+        let kind = optional_column::<u8>("kind", kind)?;
+        let scope = optional_column::<u32>("scope", scope)?;
+        let attempts_max = optional_column::<u16>("attempts_max", attempts_max)?;
+        let execution_timeout = optional_column::<i64>("execution_timeout", execution_timeout)?;
+        let active_timeout = optional_column::<i64>("active_timeout", active_timeout)?;
+        let columns = NodeColumns {
+            kind: slice(kind.as_ref()),
+            scope: slice(scope.as_ref()),
+            attempts_max: slice(attempts_max.as_ref()),
+            execution_timeout: slice(execution_timeout.as_ref()),
+            active_timeout: slice(active_timeout.as_ref()),
+        };
+        let (source, target) = (slice(Some(&source)), slice(Some(&target)));
+        let graph = detached(py, || {
+            Graph::from_edges(node_count, source, target, columns)
+        })
+        .map_err(from_core)?;
+        Ok(Self::of(graph))
+    }
+
+    #[getter]
+    fn node_count(&self) -> u32 {
+        self.graph.node_count()
+    }
+
+    #[getter]
+    fn edge_count(&self) -> usize {
+        self.graph.edge_count()
+    }
+
+    #[getter]
+    fn kind<'py>(slf: &Bound<'py, Self>) -> Bound<'py, PyArray1<u8>> {
+        view(slf.clone().into_any(), &slf.get().kind)
+    }
+
+    #[getter]
+    fn scope<'py>(slf: &Bound<'py, Self>) -> Bound<'py, PyArray1<u32>> {
+        view(slf.clone().into_any(), &slf.get().scope)
+    }
+
+    #[getter]
+    fn attempts_max<'py>(slf: &Bound<'py, Self>) -> Bound<'py, PyArray1<u16>> {
+        view(slf.clone().into_any(), &slf.get().attempts_max)
+    }
+
+    #[getter]
+    fn execution_timeout<'py>(slf: &Bound<'py, Self>) -> Bound<'py, PyArray1<i64>> {
+        view(slf.clone().into_any(), &slf.get().execution_timeout)
+    }
+
+    #[getter]
+    fn active_timeout<'py>(slf: &Bound<'py, Self>) -> Bound<'py, PyArray1<i64>> {
+        view(slf.clone().into_any(), &slf.get().active_timeout)
+    }
+
+    fn downstream<'py>(slf: &Bound<'py, Self>, node: u32) -> PyResult<Bound<'py, PyArray1<u32>>> {
+        let graph = &slf.get().graph;
+        if node >= graph.node_count() {
+            let message = format!(
+                "there is no node {node} in a graph of {} nodes",
+                graph.node_count()
+            );
+            return Err(kernel_error("UnknownNodeError", message));
+        }
+        Ok(view(slf.clone().into_any(), graph.downstream(node)))
+    }
+
+    fn __repr__(&self) -> String {
+        format!(
+            "Graph(node_count={}, edge_count={})",
+            self.graph.node_count(),
+            self.graph.edge_count()
+        )
+    }
+}
+
+impl PyGraph {
+    fn of(graph: Graph) -> Self {
+        let nodes = 0..graph.node_count();
+        PyGraph {
+            kind: nodes.clone().map(|node| graph.kind(node) as u8).collect(),
+            scope: nodes.clone().map(|node| graph.scope(node)).collect(),
+            attempts_max: nodes.clone().map(|node| graph.attempts_max(node)).collect(),
+            execution_timeout: nodes
+                .clone()
+                .map(|node| graph.execution_timeout(node))
+                .collect(),
+            active_timeout: nodes.map(|node| graph.active_timeout(node)).collect(),
+            graph: Arc::new(graph),
+        }
+    }
+}

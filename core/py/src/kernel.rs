@@ -1,0 +1,246 @@
+//! `Kernel` and `Turn`: columns in, columns out, the GIL released in between.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use flyte_kernel_core::{Events, Kernel, Turn};
+use numpy::{PyArray1, PyArrayMethods};
+use pyo3::prelude::*;
+use pyo3::types::{PyAny, PyBytes};
+
+use crate::arrays::{column, view};
+use crate::detached::detached;
+use crate::errors::{from_core, kernel_error};
+use crate::graph::PyGraph;
+
+#[pyclass(frozen, name = "Kernel", module = "flyte_kernel")]
+pub(crate) struct PyKernel {
+    kernel: Mutex<Kernel>,
+}
+
+impl PyKernel {
+    /// Waits for the lock without the GIL, so that a thread in `step` can come back for it.
+    fn locked<T: Send>(&self, py: Python<'_>, work: impl FnOnce(&mut Kernel) -> T + Send) -> T {
+        detached(py, || {
+            let mut kernel: MutexGuard<'_, Kernel> =
+                self.kernel.lock().unwrap_or_else(PoisonError::into_inner);
+            work(&mut kernel)
+        })
+    }
+}
+
+#[pymethods]
+impl PyKernel {
+    #[new]
+    #[pyo3(signature = (*, system_attempts_extra=3, record_transitions=true, story_capacity=65536))]
+    fn new(system_attempts_extra: u32, record_transitions: bool, story_capacity: usize) -> Self {
+        PyKernel {
+            kernel: Mutex::new(Kernel::new(
+                system_attempts_extra,
+                record_transitions,
+                story_capacity,
+            )),
+        }
+    }
+
+    fn add_graph(&self, py: Python<'_>, graph: &Bound<'_, PyGraph>) -> u32 {
+        let graph = graph.get().graph.clone();
+        self.locked(py, |kernel| kernel.add_graph(graph))
+    }
+
+    fn release_graph(&self, py: Python<'_>, index: u32) -> PyResult<()> {
+        self.locked(py, |kernel| kernel.release_graph(index))
+            .map_err(from_core)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one argument a column")]
+    fn step(
+        &self,
+        py: Python<'_>,
+        now: i64,
+        kind: &Bound<'_, PyAny>,
+        run: &Bound<'_, PyAny>,
+        node: &Bound<'_, PyAny>,
+        attempt: &Bound<'_, PyAny>,
+        argument: &Bound<'_, PyAny>,
+    ) -> PyResult<PyTurn> {
+        let kind = column::<u8>("kind", kind)?;
+        let run = column::<u32>("run", run)?;
+        let node = column::<u32>("node", node)?;
+        let attempt = column::<u32>("attempt", attempt)?;
+        let argument = column::<i64>("argument", argument)?;
+        let events = Events {
+            kind: kind.as_slice()?,
+            run: run.as_slice()?,
+            node: node.as_slice()?,
+            attempt: attempt.as_slice()?,
+            argument: argument.as_slice()?,
+        };
+        let turn = self
+            .locked(py, |kernel| kernel.step(now, &events))
+            .map_err(from_core)?;
+        Ok(PyTurn::of(turn))
+    }
+
+    fn next_deadline(&self, py: Python<'_>) -> Option<i64> {
+        self.locked(py, |kernel| kernel.next_deadline())
+    }
+
+    #[getter]
+    fn run_count(&self, py: Python<'_>) -> u32 {
+        self.locked(py, |kernel| kernel.run_count())
+    }
+
+    fn is_live(&self, py: Python<'_>, run: u32) -> bool {
+        self.locked(py, |kernel| {
+            kernel
+                .run(run)
+                .is_ok_and(|found| !found.run_phase().is_terminal())
+        })
+    }
+
+    fn run_phase(&self, py: Python<'_>, run: u32) -> PyResult<u8> {
+        self.locked(py, |kernel| {
+            kernel.run(run).map(|found| found.run_phase() as u8)
+        })
+        .map_err(from_core)
+    }
+
+    fn phases<'py>(&self, py: Python<'py>, run: u32) -> PyResult<Bound<'py, PyArray1<u8>>> {
+        let phases = self.locked(py, |kernel| {
+            kernel.run(run).map(|found| found.phases().to_vec())
+        });
+        Ok(read_only(PyArray1::from_vec(
+            py,
+            phases.map_err(from_core)?,
+        )))
+    }
+
+    fn attempts<'py>(&self, py: Python<'py>, run: u32) -> PyResult<Bound<'py, PyArray1<u32>>> {
+        let attempts = self.locked(py, |kernel| {
+            kernel.run(run).map(|found| {
+                (0..found.graph().node_count())
+                    .map(|node| found.attempt(node))
+                    .collect()
+            })
+        });
+        Ok(read_only(PyArray1::from_vec(
+            py,
+            attempts.map_err(from_core)?,
+        )))
+    }
+
+    fn counters(&self, py: Python<'_>, run: u32, node: u32) -> PyResult<(u32, u32, u32)> {
+        let (attempt, failures) = self
+            .locked(py, |kernel| kernel.counters(run, node))
+            .map_err(from_core)?;
+        Ok((attempt, failures.user, failures.system))
+    }
+
+    fn release(&self, py: Python<'_>, run: u32) -> PyResult<()> {
+        self.locked(py, |kernel| kernel.release(run))
+            .map_err(from_core)
+    }
+
+    fn story(&self, py: Python<'_>, run: u32, node: u32) -> String {
+        self.locked(py, |kernel| kernel.story(run, node))
+    }
+
+    fn check_invariants(&self, py: Python<'_>) -> PyResult<()> {
+        self.locked(py, |kernel| kernel.check_invariants())
+            .map_err(from_core)
+    }
+
+    fn snapshot<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        let bytes = self
+            .locked(py, |kernel| kernel.snapshot())
+            .map_err(from_core)?;
+        Ok(PyBytes::new(py, &bytes))
+    }
+
+    #[staticmethod]
+    fn restore(py: Python<'_>, data: &[u8]) -> PyResult<Self> {
+        let kernel = detached(py, || Kernel::restore(data)).map_err(from_core)?;
+        Ok(PyKernel {
+            kernel: Mutex::new(kernel),
+        })
+    }
+}
+
+fn read_only<'py, T: numpy::Element>(array: Bound<'py, PyArray1<T>>) -> Bound<'py, PyArray1<T>> {
+    array.readwrite().make_nonwriteable();
+    array
+}
+
+#[pyclass(frozen, name = "Turn", module = "flyte_kernel")]
+pub(crate) struct PyTurn {
+    turn: Turn,
+    refused_event: Vec<u32>,
+    refused_reason: Vec<u8>,
+}
+
+impl PyTurn {
+    fn of(turn: Turn) -> Self {
+        PyTurn {
+            refused_event: turn.refused.iter().map(|refused| refused.index).collect(),
+            refused_reason: turn
+                .refused
+                .iter()
+                .map(|refused| refused.reason as u8)
+                .collect(),
+            turn,
+        }
+    }
+}
+
+macro_rules! columns {
+    ($($name:ident: $type:ty => $($path:ident).+;)+) => {
+        #[pymethods]
+        impl PyTurn {
+            $(
+                #[getter]
+                fn $name<'py>(slf: &Bound<'py, Self>) -> Bound<'py, PyArray1<$type>> {
+                    view(slf.clone().into_any(), &slf.get().$($path).+)
+                }
+            )+
+
+            #[getter]
+            fn absorbed(&self) -> u64 {
+                self.turn.absorbed
+            }
+
+            fn refusal(&self, index: usize) -> PyResult<Py<PyAny>> {
+                let Some(refused) = self.turn.refused.get(index) else {
+                    let message = format!("there is no refusal {index}, only {}", self.turn.refused.len());
+                    return Err(kernel_error("UnknownNodeError", message));
+                };
+                let error = kernel_error("StateError", refused.message.clone());
+                Python::attach(|py| Ok(error.into_value(py).into_any()))
+            }
+
+            fn __repr__(&self) -> String {
+                format!(
+                    "Turn(effects={}, transitions={}, refused={}, absorbed={})",
+                    self.turn.effects.kind.len(),
+                    self.turn.transitions.phase.len(),
+                    self.turn.refused.len(),
+                    self.turn.absorbed
+                )
+            }
+        }
+    };
+}
+
+columns! {
+    effect_kind: u8 => turn.effects.kind;
+    effect_run: u32 => turn.effects.run;
+    effect_node: u32 => turn.effects.node;
+    effect_attempt: u32 => turn.effects.attempt;
+    effect_argument: i64 => turn.effects.argument;
+    effect_cause: u32 => turn.effects.cause;
+    transition_run: u32 => turn.transitions.run;
+    transition_node: u32 => turn.transitions.node;
+    transition_phase: u8 => turn.transitions.phase;
+    transition_attempt: u32 => turn.transitions.attempt;
+    refused_event: u32 => refused_event;
+    refused_reason: u8 => refused_reason;
+}

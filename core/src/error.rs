@@ -1,0 +1,51 @@
+//! What callers can get wrong, with the value that was wrong.
+
+use thiserror::Error;
+
+/// Everything the core refuses before it changes anything.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum CoreError {
+    #[error("the edges close a cycle: {}", .0.iter().map(u32::to_string).collect::<Vec<_>>().join(" -> "))]
+    Cycle(Vec<u32>),
+    #[error("edge {edge} joins {source_node} and {target_node}, but the graph has {nodes} nodes")]
+    EdgeOutOfRange {
+        edge: usize,
+        source_node: u32,
+        target_node: u32,
+        nodes: u32,
+    },
+    #[error("edge {edge} joins node {source_node} and node {target_node} of different scopes")]
+    EdgeAcrossScopes {
+        edge: usize,
+        source_node: u32,
+        target_node: u32,
+    },
+    #[error("column {column} has {found} rows, expected {expected}")]
+    ColumnLength {
+        column: &'static str,
+        found: usize,
+        expected: usize,
+    },
+    #[error("node {node} has kind {kind}, which this version cannot run")]
+    UnsupportedKind { node: u32, kind: u8 },
+    #[error("node {node} is in scope {scope}, which is not a subworkflow node that encloses it")]
+    BadScope { node: u32, scope: u32 },
+    #[error("node {node} may have {attempts} attempts, at least 1 is needed")]
+    NoAttempts { node: u32, attempts: u16 },
+    #[error("node {node} has the negative timeout {timeout}")]
+    NegativeTimeout { node: u32, timeout: i64 },
+    #[error("a graph holds at most {max} nodes and edges, not {found}")]
+    TooLarge { found: usize, max: usize },
+    #[error("there is no run {0}, or it was released")]
+    UnknownRun(u32),
+    #[error("there is no node {node} in run {run}")]
+    UnknownNode { run: u32, node: u32 },
+    #[error("there is no graph {0}, or it was released")]
+    UnknownGraph(u32),
+    #[error("run {0} is still going on and cannot be released")]
+    RunNotEnded(u32),
+    #[error("the snapshot cannot be read: {0}")]
+    BadSnapshot(&'static str),
+    #[error("an invariant does not hold: {0}")]
+    Invariant(String),
+}

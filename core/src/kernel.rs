@@ -1,0 +1,232 @@
+//! All runs at once: the one call that changes anything, and what can be asked.
+
+use std::sync::Arc;
+
+use crate::error::CoreError;
+use crate::graph::Graph;
+use crate::phase::{EventKind, Refusal};
+use crate::run::{Failures, Run};
+use crate::step::{Stepper, Taken};
+use crate::story::Story;
+use crate::timer::Timers;
+use crate::turn::{Event, Events, Refused, Turn};
+
+/// Graphs, runs and their timers; a deterministic function of the events it was given.
+#[derive(Debug, Clone)]
+pub struct Kernel {
+    pub(crate) graphs: Vec<Option<Arc<Graph>>>,
+    /// By run index; `None` once released.
+    pub(crate) runs: Vec<Option<Box<Run>>>,
+    pub(crate) timers: Timers,
+    pub(crate) story: Story,
+    pub(crate) system_attempts_extra: u32,
+    pub(crate) record_transitions: bool,
+    pub(crate) story_capacity: usize,
+}
+
+impl Kernel {
+    /// A kernel without runs. `system_attempts_extra` failures of the platform are forgiven beside the user's budget.
+    pub fn new(
+        system_attempts_extra: u32,
+        record_transitions: bool,
+        story_capacity: usize,
+    ) -> Self {
+        Kernel {
+            graphs: Vec::new(),
+            runs: Vec::new(),
+            timers: Timers::default(),
+            story: Story::new(story_capacity),
+            system_attempts_extra,
+            record_transitions,
+            story_capacity,
+        }
+    }
+
+    /// Adds a graph that runs may name; returns its index.
+    pub fn add_graph(&mut self, graph: Arc<Graph>) -> u32 {
+        self.graphs.push(Some(graph));
+        self.graphs.len() as u32 - 1
+    }
+
+    /// Forgets a graph; runs of it go on.
+    pub fn release_graph(&mut self, index: u32) -> Result<(), CoreError> {
+        let slot = self
+            .graphs
+            .get_mut(index as usize)
+            .ok_or(CoreError::UnknownGraph(index))?;
+        slot.take()
+            .map(|_| ())
+            .ok_or(CoreError::UnknownGraph(index))
+    }
+
+    /// Applies timers that are due, then events in their order.
+    pub fn step(&mut self, now: i64, events: &Events<'_>) -> Result<Turn, CoreError> {
+        check_lengths(events)?;
+        let mut turn = Turn::new(self.record_transitions, events.len());
+        while let Some(timer) = self.timers.due(now) {
+            if let Some(mut stepper) = self.stepper(now, timer.run, &mut turn) {
+                stepper.on_timer(timer);
+            }
+        }
+        for index in 0..events.len() {
+            let event = events.row(index);
+            turn.cause = index as u32;
+            match self.on_event(now, event, &mut turn) {
+                Taken::Applied => {}
+                Taken::Absorbed => turn.absorbed += 1,
+                Taken::Refused(reason) => {
+                    let message = self.refusal_message(event, reason);
+                    turn.refused.push(Refused {
+                        index: index as u32,
+                        reason,
+                        message,
+                    });
+                    continue;
+                }
+            }
+            self.story.remember(now, event);
+        }
+        Ok(turn)
+    }
+
+    #[inline]
+    fn on_event(&mut self, now: i64, event: Event, turn: &mut Turn) -> Taken {
+        let Some(kind) = EventKind::from_u8(event.kind) else {
+            return Taken::Refused(Refusal::UnknownKind);
+        };
+        if kind == EventKind::RunCreated {
+            return self.on_run_created(now, event, turn);
+        }
+        if event.run as usize >= self.runs.len() {
+            return Taken::Refused(Refusal::UnknownRun);
+        }
+        let Some(mut stepper) = self.stepper(now, event.run, turn) else {
+            return Taken::Absorbed;
+        };
+        if kind == EventKind::RunAborted {
+            return stepper.on_run_aborted();
+        }
+        if event.node >= stepper.run.graph().node_count() {
+            return Taken::Refused(Refusal::UnknownNode);
+        }
+        stepper.on_attempt(event, kind)
+    }
+
+    fn on_run_created(&mut self, now: i64, event: Event, turn: &mut Turn) -> Taken {
+        if (event.run as usize) < self.runs.len() {
+            return Taken::Absorbed;
+        }
+        if event.run as usize > self.runs.len() {
+            return Taken::Refused(Refusal::UnknownRun);
+        }
+        let Some(graph) = self.graphs.get(event.node as usize).cloned().flatten() else {
+            return Taken::Refused(Refusal::UnknownGraph);
+        };
+        if !(0..=1).contains(&event.argument) {
+            return Taken::Refused(Refusal::BadArgument);
+        }
+        let run = Run::new(graph, event.node, event.attempt, event.argument == 1);
+        self.runs.push(Some(Box::new(run)));
+        if let Some(mut stepper) = self.stepper(now, event.run, turn) {
+            stepper.on_created();
+        }
+        Taken::Applied
+    }
+
+    #[inline]
+    fn stepper<'a>(&'a mut self, now: i64, index: u32, turn: &'a mut Turn) -> Option<Stepper<'a>> {
+        let run = self.runs.get_mut(index as usize)?.as_deref_mut()?;
+        let system_attempts_extra = self.system_attempts_extra;
+        Some(Stepper {
+            now,
+            index,
+            run,
+            turn,
+            timers: &mut self.timers,
+            system_attempts_extra,
+        })
+    }
+
+    fn refusal_message(&self, event: Event, reason: Refusal) -> String {
+        let kind = EventKind::from_u8(event.kind)
+            .map_or_else(|| event.kind.to_string(), |kind| format!("{kind:?}"));
+        format!(
+            "{kind} of run {}, node {}, attempt {}, argument {} was refused: {}; story: {}",
+            event.run,
+            event.node,
+            event.attempt,
+            event.argument,
+            reason.text(),
+            self.story(event.run, event.node)
+        )
+    }
+
+    /// The earliest time at which a step without events would do something.
+    pub fn next_deadline(&self) -> Option<i64> {
+        self.timers.next_deadline()
+    }
+
+    /// A run that was created and not released.
+    pub fn run(&self, index: u32) -> Result<&Run, CoreError> {
+        self.runs
+            .get(index as usize)
+            .and_then(Option::as_deref)
+            .ok_or(CoreError::UnknownRun(index))
+    }
+
+    /// How many runs were ever created.
+    pub fn run_count(&self) -> u32 {
+        self.runs.len() as u32
+    }
+
+    /// The attempt, and the failures so far, of a node.
+    pub fn counters(&self, run: u32, node: u32) -> Result<(u32, Failures), CoreError> {
+        let found = self.run(run)?;
+        if node >= found.graph().node_count() {
+            return Err(CoreError::UnknownNode { run, node });
+        }
+        Ok((found.attempt(node), found.failures_of(node)))
+    }
+
+    /// Forgets a run that has ended; events for it are absorbed from now on.
+    pub fn release(&mut self, run: u32) -> Result<(), CoreError> {
+        if !self.run(run)?.run_phase().is_terminal() {
+            return Err(CoreError::RunNotEnded(run));
+        }
+        self.runs[run as usize] = None;
+        Ok(())
+    }
+
+    /// What is remembered of a node, and where it stands.
+    pub fn story(&self, run: u32, node: u32) -> String {
+        let told = self.story.tell(run, node);
+        match self.run(run) {
+            Ok(found) if node < found.graph().node_count() => {
+                format!(
+                    "{told}; it is {:?} at attempt {}",
+                    found.phase_of(node),
+                    found.attempt(node)
+                )
+            }
+            _ => told,
+        }
+    }
+}
+
+fn check_lengths(events: &Events<'_>) -> Result<(), CoreError> {
+    let expected = events.kind.len();
+    let lengths = [
+        ("run", events.run.len()),
+        ("node", events.node.len()),
+        ("attempt", events.attempt.len()),
+        ("argument", events.argument.len()),
+    ];
+    match lengths.into_iter().find(|(_, found)| *found != expected) {
+        Some((column, found)) => Err(CoreError::ColumnLength {
+            column,
+            found,
+            expected,
+        }),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,186 @@
+//! Phases, kinds, events and effects, and which phase may follow which.
+//!
+//! Theory of operation. A node starts UNDEFINED and waits for its upstreams. When all have succeeded it is QUEUED: an
+//! effect asks the outside for an attempt (task), for the inputs of a scope (subworkflow) or for outputs (end); a start node
+//! succeeds at once. RUNNING follows when the outside says so. From QUEUED or RUNNING an attempt ends the node (SUCCEEDED,
+//! FAILED) or is followed by another (RUNNING again). Whoever is to be stopped first passes through a waiting phase, in
+//! which the core has asked for the end of the attempt and listens only for the word that it is gone:
+//!
+//!   RETRYING    an attempt took too long, another will follow      -> RUNNING (scope: QUEUED)
+//!   FAILING     an attempt took too long, none will follow         -> FAILED
+//!   TIMING_OUT  the node took too long in all                      -> TIMED_OUT
+//!   ABORTING    the run is to end, or a scope above is being stopped -> ABORTED
+//!
+//! So a node or run that is reported ended has nothing running any more, and two attempts never overlap. A scope that starts
+//! over sends its nodes back to UNDEFINED; that is the only way out of a terminal phase. The numbers up to RECOVERED are those
+//! of flyteidl.core.NodeExecution.Phase. What is still ugly: ABORTING does not say which stop it belongs to; the run or
+//! the nearest waiting scope does.
+
+macro_rules! byte_enum {
+    ($(#[$meta:meta])* $name:ident { $($variant:ident = $value:literal),+ $(,)? }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+        #[repr(u8)]
+        pub enum $name { $($variant = $value),+ }
+
+        impl $name {
+            /// Every member, in the order of their numbers.
+            pub const ALL: &'static [$name] = &[$($name::$variant),+];
+
+            /// The member with a number, if there is one.
+            #[inline]
+            pub fn from_u8(value: u8) -> Option<Self> {
+                match value { $($value => Some($name::$variant),)+ _ => None }
+            }
+        }
+    };
+}
+
+byte_enum! {
+    /// Where a node stands.
+    Phase {
+        Undefined = 0, Queued = 1, Running = 2, Succeeded = 3, Failing = 4, Failed = 5, Aborted = 6, Skipped = 7,
+        TimedOut = 8, DynamicRunning = 9, Recovered = 10, Retrying = 11, TimingOut = 12, Aborting = 13,
+    }
+}
+
+byte_enum! {
+    /// Where a run stands; numbers of flyteidl.core.WorkflowExecution.Phase.
+    RunPhase { Running = 2, Succeeded = 4, Failing = 5, Failed = 6, Aborted = 7, Aborting = 9 }
+}
+
+byte_enum! {
+    /// What a node is.
+    Kind { Task = 0, Start = 1, End = 2, Subworkflow = 3 }
+}
+
+byte_enum! {
+    /// What happened outside.
+    EventKind {
+        RunCreated = 1, AttemptStarted = 2, AttemptSucceeded = 3, AttemptFailed = 4, AttemptAborted = 5, ScopeOpened = 6,
+        RunAborted = 7,
+    }
+}
+
+byte_enum! {
+    /// What is to be done outside.
+    EffectKind { LaunchAttempts = 1, AbortAttempts = 2, FinishRun = 3, OpenScope = 4, ResolveOutputs = 5 }
+}
+
+byte_enum! {
+    /// Whose budget pays for a failed attempt.
+    FailureClass { UserRecoverable = 0, SystemRecoverable = 1, Permanent = 2 }
+}
+
+byte_enum! {
+    /// Why an attempt is to be aborted.
+    AbortReason { RunAborted = 1, RunFailing = 2, ExecutionTimeout = 3, ActiveTimeout = 4 }
+}
+
+byte_enum! {
+    /// Why an event was refused.
+    Refusal {
+        UnknownKind = 1, UnknownRun = 2, UnknownNode = 3, UnknownGraph = 4, NeverLaunched = 5, FutureAttempt = 6,
+        WrongNodeKind = 7, NotAwaited = 8, BadArgument = 9,
+    }
+}
+
+impl Refusal {
+    /// The reason in words.
+    pub fn text(self) -> &'static str {
+        match self {
+            Refusal::UnknownKind => "there is no such kind of event",
+            Refusal::UnknownRun => "no such run was ever created, or its index is not the next",
+            Refusal::UnknownNode => "the run has no such node",
+            Refusal::UnknownGraph => "there is no such graph",
+            Refusal::NeverLaunched => "the node was never launched",
+            Refusal::FutureAttempt => "that attempt was not launched yet",
+            Refusal::WrongNodeKind => "a node of this kind takes no such event",
+            Refusal::NotAwaited => "nobody asked for the end of that attempt",
+            Refusal::BadArgument => "the argument means nothing",
+        }
+    }
+}
+
+const fn set(phases: &[Phase]) -> u16 {
+    let mut bits = 0;
+    let mut index = 0;
+    while index < phases.len() {
+        bits |= 1 << phases[index] as u16;
+        index += 1;
+    }
+    bits
+}
+
+use Phase::*;
+
+/// Which phases may follow each, by its number.
+pub const NEXT: [u16; 14] = [
+    /* Undefined      */ set(&[Queued, Succeeded, Skipped, Recovered]),
+    /* Queued         */
+    set(&[
+        Running, Succeeded, Failed, Retrying, Failing, TimingOut, Aborting, Undefined,
+    ]),
+    /* Running        */
+    set(&[
+        Queued,
+        Succeeded,
+        Failed,
+        Retrying,
+        Failing,
+        TimingOut,
+        Aborting,
+        Aborted,
+        DynamicRunning,
+        Undefined,
+    ]),
+    /* Succeeded      */ set(&[Undefined]),
+    /* Failing        */ set(&[Failed, Aborting, Aborted]),
+    /* Failed         */ set(&[Undefined]),
+    /* Aborted        */ set(&[Undefined]),
+    /* Skipped        */ set(&[Undefined]),
+    /* TimedOut       */ set(&[Undefined]),
+    /* DynamicRunning */ set(&[Succeeded, Failed, Aborting]),
+    /* Recovered      */ set(&[Undefined]),
+    /* Retrying       */ set(&[Running, Queued, Aborting, Aborted, Failed]),
+    /* TimingOut      */ set(&[TimedOut, Aborting, Aborted, Failed]),
+    /* Aborting       */ set(&[Aborted]),
+];
+
+impl Phase {
+    /// Whether `next` may follow this phase.
+    #[inline]
+    pub fn may_become(self, next: Phase) -> bool {
+        NEXT[self as usize] & (1 << next as u16) != 0
+    }
+
+    /// Whether the node has ended.
+    #[inline]
+    pub fn is_terminal(self) -> bool {
+        const TERMINAL: u16 = set(&[Succeeded, Failed, Aborted, Skipped, TimedOut, Recovered]);
+        TERMINAL & (1 << self as u16) != 0
+    }
+
+    /// Whether only the end of the current attempt is awaited.
+    #[inline]
+    pub fn is_waiting(self) -> bool {
+        const WAITING: u16 = set(&[Failing, Retrying, TimingOut, Aborting]);
+        WAITING & (1 << self as u16) != 0
+    }
+
+    /// Whether an attempt is or may be under way, and nobody has asked for its end.
+    #[inline]
+    pub fn is_active(self) -> bool {
+        matches!(self, Queued | Running)
+    }
+}
+
+impl RunPhase {
+    /// Whether the run has ended.
+    pub fn is_terminal(self) -> bool {
+        matches!(
+            self,
+            RunPhase::Succeeded | RunPhase::Failed | RunPhase::Aborted
+        )
+    }
+}

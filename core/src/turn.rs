@@ -1,0 +1,150 @@
+//! What goes into a step and what comes out of it: columns.
+
+use crate::graph::NONE;
+use crate::phase::{EffectKind, Refusal};
+
+/// Events in columns of one length.
+#[derive(Debug, Clone, Copy)]
+pub struct Events<'a> {
+    pub kind: &'a [u8],
+    pub run: &'a [u32],
+    pub node: &'a [u32],
+    pub attempt: &'a [u32],
+    pub argument: &'a [i64],
+}
+
+/// One row of `Events`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Event {
+    pub kind: u8,
+    pub run: u32,
+    pub node: u32,
+    pub attempt: u32,
+    pub argument: i64,
+}
+
+impl Events<'_> {
+    /// How many events there are.
+    pub fn len(&self) -> usize {
+        self.kind.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.kind.is_empty()
+    }
+
+    /// One event; columns must be of one length.
+    #[inline]
+    pub fn row(&self, index: usize) -> Event {
+        Event {
+            kind: self.kind[index],
+            run: self.run[index],
+            node: self.node[index],
+            attempt: self.attempt[index],
+            argument: self.argument[index],
+        }
+    }
+}
+
+/// Effects in columns; `cause` is the index of the event behind each, `NONE` for a timer.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Effects {
+    pub kind: Vec<u8>,
+    pub run: Vec<u32>,
+    pub node: Vec<u32>,
+    pub attempt: Vec<u32>,
+    pub argument: Vec<i64>,
+    pub cause: Vec<u32>,
+}
+
+/// Phases that changed, in order; node `NONE` is the run itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Transitions {
+    pub run: Vec<u32>,
+    pub node: Vec<u32>,
+    pub phase: Vec<u8>,
+    pub attempt: Vec<u32>,
+}
+
+/// An event that was refused, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    pub index: u32,
+    pub reason: Refusal,
+    pub message: String,
+}
+
+/// What one step came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Turn {
+    pub effects: Effects,
+    pub transitions: Transitions,
+    pub refused: Vec<Refused>,
+    pub absorbed: u64,
+    pub(crate) cause: u32,
+    pub(crate) record_transitions: bool,
+}
+
+impl Turn {
+    pub(crate) fn new(record_transitions: bool, events: usize) -> Self {
+        let mut turn = Turn {
+            record_transitions,
+            cause: NONE,
+            ..Turn::default()
+        };
+        turn.effects.reserve(events);
+        if record_transitions {
+            turn.transitions.reserve(2 * events);
+        }
+        turn
+    }
+
+    #[inline]
+    pub(crate) fn effect(
+        &mut self,
+        kind: EffectKind,
+        run: u32,
+        node: u32,
+        attempt: u32,
+        argument: i64,
+    ) {
+        let effects = &mut self.effects;
+        effects.kind.push(kind as u8);
+        effects.run.push(run);
+        effects.node.push(node);
+        effects.attempt.push(attempt);
+        effects.argument.push(argument);
+        effects.cause.push(self.cause);
+    }
+
+    #[inline]
+    pub(crate) fn transition(&mut self, run: u32, node: u32, phase: u8, attempt: u32) {
+        if self.record_transitions {
+            self.transitions.run.push(run);
+            self.transitions.node.push(node);
+            self.transitions.phase.push(phase);
+            self.transitions.attempt.push(attempt);
+        }
+    }
+}
+
+impl Effects {
+    fn reserve(&mut self, rows: usize) {
+        self.kind.reserve(rows);
+        self.run.reserve(rows);
+        self.node.reserve(rows);
+        self.attempt.reserve(rows);
+        self.argument.reserve(rows);
+        self.cause.reserve(rows);
+    }
+}
+
+impl Transitions {
+    fn reserve(&mut self, rows: usize) {
+        self.run.reserve(rows);
+        self.node.reserve(rows);
+        self.phase.reserve(rows);
+        self.attempt.reserve(rows);
+    }
+}
