@@ -2,6 +2,19 @@
 
 from __future__ import annotations
 
-from flyte_kernel._core import __version__
+from flyte_kernel._core import Graph, Kernel, Turn, __version__
+from flyte_kernel.phases import AbortReason, EffectKind, EventKind, FailureClass, NodeKind, NodePhase, RunPhase
 
-__all__ = ["__version__"]
+__all__ = [
+    "AbortReason",
+    "EffectKind",
+    "EventKind",
+    "FailureClass",
+    "Graph",
+    "Kernel",
+    "NodeKind",
+    "NodePhase",
+    "RunPhase",
+    "Turn",
+    "__version__",
+]

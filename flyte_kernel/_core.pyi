@@ -1,3 +1,181 @@
-"""The compiled core: the reference page of everything that crosses into Rust."""
+"""The compiled core: the reference page of everything that crosses into Rust.
+
+Times are int64 nanoseconds. Arrays that go in must be one-dimensional, contiguous and of the dtype that is named, or
+GraphError says what was found; arrays that come out are read-only views. Every class may be used from several threads:
+long work releases the GIL and waits for its lock without it.
+"""
+
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flyte_kernel.errors import StateError
 
 __version__: str
+
+@final
+class Graph:
+    """The immutable shape of a workflow."""
+
+    @staticmethod
+    def from_edges(
+        node_count: int,
+        source: NDArray[np.uint32],
+        target: NDArray[np.uint32],
+        *,
+        kind: NDArray[np.uint8] | None = None,
+        scope: NDArray[np.uint32] | None = None,
+        attempts_max: NDArray[np.uint16] | None = None,
+        execution_timeout: NDArray[np.int64] | None = None,
+        active_timeout: NDArray[np.int64] | None = None,
+    ) -> Graph:
+        """Build and check a graph from edge lists; both arrays have one row an edge.
+
+        Columns have one row a node: `kind` a phases.NodeKind (default TASK), `scope` the SUBWORKFLOW node that a node
+        belongs to (default 4294967295, the top), `attempts_max` how often the user lets it be tried (default 1),
+        timeouts in ns (default 0, none): `execution_timeout` of one attempt, `active_timeout` of all together.
+        Raises CycleError naming a cycle, GraphError for anything else that cannot be.
+        """
+
+    @property
+    def node_count(self) -> int:
+        """How many nodes there are."""
+
+    @property
+    def edge_count(self) -> int:
+        """How many edges there are."""
+
+    @property
+    def kind(self) -> NDArray[np.uint8]:
+        """What each node is."""
+
+    @property
+    def scope(self) -> NDArray[np.uint32]:
+        """The subworkflow node each node belongs to."""
+
+    @property
+    def attempts_max(self) -> NDArray[np.uint16]:
+        """How often the user lets each node be tried."""
+
+    @property
+    def execution_timeout(self) -> NDArray[np.int64]:
+        """How long one attempt may run."""
+
+    @property
+    def active_timeout(self) -> NDArray[np.int64]:
+        """How long a node may take in all."""
+
+    def downstream(self, node: int) -> NDArray[np.uint32]:
+        """Return the nodes that wait for a node; UnknownNodeError if there is no such node."""
+
+@final
+class Kernel:
+    """All runs at once: a deterministic function of the events it was given."""
+
+    def __new__(
+        cls, *, system_attempts_extra: int = 3, record_transitions: bool = True, story_capacity: int = 65536
+    ) -> Kernel:
+        """Make a kernel without runs.
+
+        `system_attempts_extra` failures of the platform are forgiven beside the user's budget; without
+        `record_transitions` turns carry effects only; `story_capacity` events are remembered for refusals.
+        """
+
+    def add_graph(self, graph: Graph) -> int:
+        """Add a graph that RUN_CREATED events may name; return its index."""
+
+    def release_graph(self, index: int) -> None:
+        """Forget a graph; its runs go on. UnknownNodeError if there is none."""
+
+    def step(
+        self,
+        now: int,
+        kind: NDArray[np.uint8],
+        run: NDArray[np.uint32],
+        node: NDArray[np.uint32],
+        attempt: NDArray[np.uint32],
+        argument: NDArray[np.int64],
+    ) -> Turn:
+        """Fire the timers that are due, then apply events (one row each, see phases.EventKind) in their order.
+
+        An illegal event is refused, changes nothing and is listed in the turn; a duplicate or late one is absorbed.
+        Raises GraphError for columns of the wrong dtype or of unequal lengths.
+        """
+
+    def next_deadline(self) -> int | None:
+        """Return the earliest time at which a step without events may do something."""
+
+    @property
+    def run_count(self) -> int:
+        """How many runs were ever created; the next RUN_CREATED event carries this index."""
+
+    def is_live(self, run: int) -> bool:
+        """Say whether a run exists and has not ended."""
+
+    def run_phase(self, run: int) -> int:
+        """Return a run's phases.RunPhase; UnknownNodeError if there is none or it was released."""
+
+    def phases(self, run: int) -> NDArray[np.uint8]:
+        """Return a copy of the phases.NodePhase of every node of a run."""
+
+    def attempts(self, run: int) -> NDArray[np.uint32]:
+        """Return the current attempt of every node of a run."""
+
+    def counters(self, run: int, node: int) -> tuple[int, int, int]:
+        """Return a node's attempt, its failures charged to the user and those forgiven as the platform's."""
+
+    def release(self, run: int) -> None:
+        """Forget a run that has ended; events for it are absorbed. StateError while it goes on."""
+
+    def story(self, run: int, node: int) -> str:
+        """Return what is remembered of a node."""
+
+    def check_invariants(self) -> None:
+        """Recompute all that is derived; InternalError names what does not hold."""
+
+    def snapshot(self) -> bytes:
+        """Return everything but the stories."""
+
+    @staticmethod
+    def restore(data: bytes) -> Kernel:
+        """Return the kernel that a snapshot was taken of; CorruptRecordError if it cannot be read."""
+
+@final
+class Turn:
+    """What one step came to; columns have one row an effect, a transition or a refused event.
+
+    `effect_cause` is the index of the event behind an effect, 4294967295 for a timer. `transition_node` is 4294967295
+    for the run itself, whose phase is then a phases.RunPhase.
+    """
+
+    @property
+    def effect_kind(self) -> NDArray[np.uint8]: ...
+    @property
+    def effect_run(self) -> NDArray[np.uint32]: ...
+    @property
+    def effect_node(self) -> NDArray[np.uint32]: ...
+    @property
+    def effect_attempt(self) -> NDArray[np.uint32]: ...
+    @property
+    def effect_argument(self) -> NDArray[np.int64]: ...
+    @property
+    def effect_cause(self) -> NDArray[np.uint32]: ...
+    @property
+    def transition_run(self) -> NDArray[np.uint32]: ...
+    @property
+    def transition_node(self) -> NDArray[np.uint32]: ...
+    @property
+    def transition_phase(self) -> NDArray[np.uint8]: ...
+    @property
+    def transition_attempt(self) -> NDArray[np.uint32]: ...
+    @property
+    def refused_event(self) -> NDArray[np.uint32]: ...
+    @property
+    def refused_reason(self) -> NDArray[np.uint8]: ...
+    @property
+    def absorbed(self) -> int:
+        """How many events were duplicates or came late."""
+
+    def refusal(self, index: int) -> StateError:
+        """Return the error of a refused event, with the story of its node; `index` counts refusals."""

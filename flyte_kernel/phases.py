@@ -7,7 +7,10 @@ from enum import IntEnum
 __all__ = [
     "TERMINAL_NODE_PHASES",
     "TERMINAL_RUN_PHASES",
+    "AbortReason",
     "AttemptPhase",
+    "EffectKind",
+    "EventKind",
     "FailureClass",
     "NodeKind",
     "NodePhase",
@@ -87,6 +90,41 @@ class FailureClass(IntEnum):
     USER_RECOVERABLE = 0
     SYSTEM_RECOVERABLE = 1
     PERMANENT = 2
+
+
+class EventKind(IntEnum):
+    """What happened outside the core. The meaning of a row's other columns:
+
+    RUN_CREATED: run is the next index, node the graph's index, attempt max_parallelism (0 is unlimited), argument 1 lets
+    the rest run on after a failure. ATTEMPT_FAILED: argument is a FailureClass. The others name (run, node, attempt).
+    """
+
+    RUN_CREATED = 1
+    ATTEMPT_STARTED = 2
+    ATTEMPT_SUCCEEDED = 3
+    ATTEMPT_FAILED = 4
+    ATTEMPT_ABORTED = 5
+    SCOPE_OPENED = 6
+    RUN_ABORTED = 7
+
+
+class EffectKind(IntEnum):
+    """What the core asks for: argument is an AbortReason for ABORT_ATTEMPTS, a RunPhase for FINISH_RUN."""
+
+    LAUNCH_ATTEMPTS = 1
+    ABORT_ATTEMPTS = 2
+    FINISH_RUN = 3
+    OPEN_SCOPE = 4
+    RESOLVE_OUTPUTS = 5
+
+
+class AbortReason(IntEnum):
+    """Why an attempt is to be ended."""
+
+    RUN_ABORTED = 1
+    RUN_FAILING = 2
+    EXECUTION_TIMEOUT = 3
+    ACTIVE_TIMEOUT = 4
 
 
 TERMINAL_RUN_PHASES = frozenset({RunPhase.SUCCEEDED, RunPhase.FAILED, RunPhase.TIMED_OUT, RunPhase.ABORTED})
