@@ -20,7 +20,7 @@ from flyteidl.admin import (
     workflow_pb2,
 )
 from flyteidl.core import identifier_pb2
-from flyteidl.service import admin_pb2, admin_pb2_grpc, dataproxy_pb2, dataproxy_pb2_grpc, signal_pb2
+from flyteidl.service import admin_pb2, dataproxy_pb2, signal_pb2
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.rpc import status_pb2
@@ -29,14 +29,13 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from flyte_kernel.adapters.grpc.server import GrpcServer
 from flyte_kernel.engine import registration, submission
-from flyte_kernel.engine.settings import Settings
 from flyte_kernel.errors import AdapterError, InternalError, InvalidArgumentError, StorageFullError, UnavailableError
 from flyte_kernel.phases import RunPhase
 from tests.support import flows
+from tests.support.edge import REQUEST_BYTES_MAX, Edge
 from tests.support.fake_engine import FakeEngine
 from tests.support.flows import LAUNCH_PLAN, TASK, WORKFLOW, identifier
 
-Sort = common_pb2.Sort
 Listing = common_pb2.ResourceListRequest
 NamedId = common_pb2.NamedEntityIdentifier
 Detail = TypeVar("Detail", bound=Message)
@@ -50,45 +49,17 @@ NO_NODE = (
     'missing entity of type node execution with identifier node_id:"n0" '
     'execution_id:{project:"flytesnacks" domain:"development" name:"nosuch"}'
 )
-REQUEST_BYTES_MAX = 1024 * 1024
-
-
-class Edge:
-    """A server over a fake engine, and a channel to it."""
-
-    def __init__(self) -> None:
-        self.engine = FakeEngine(settings=Settings(request_bytes_max=REQUEST_BYTES_MAX))
-        registration.register_task(self.engine, flows.task_request())
-        registration.register_workflow(self.engine, flows.workflow_request())
-        registration.register_launch_plan(self.engine, flows.plan_request())
-        fixed = flows.plan_request("facts.fixed")
-        fixed.spec.fixed_inputs.literals["a"].CopyFrom(flows.integer(5))
-        registration.register_launch_plan(self.engine, fixed)
-        self.done = submission.create_execution(self.engine, flows.execution_request("done", a=flows.integer(1)))
-        self.engine.finish(self.engine.state.executions[self.done], RunPhase.SUCCEEDED)
-        self.server = GrpcServer(self.engine, "127.0.0.1", 0)
-        self.server.start()
-        self.channel = grpc.insecure_channel(
-            self.server.address,
-            options=[("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", -1)],
-        )
-        self.admin = admin_pb2_grpc.AdminServiceStub(self.channel)
-        self.data = dataproxy_pb2_grpc.DataProxyServiceStub(self.channel)
-
-    def raw(self, method: str, data: bytes) -> bytes:
-        """Call any method with any bytes."""
-        return bytes(self.channel.unary_unary(method)(data))
-
-    def close(self) -> None:
-        """Stop both."""
-        self.channel.close()
-        self.server.close()
 
 
 @pytest.fixture(scope="module")
 def edge() -> Iterator[Edge]:
     """One server for the tests that change nothing."""
     edge = Edge()
+    fixed = flows.plan_request("facts.fixed")
+    fixed.spec.fixed_inputs.literals["a"].CopyFrom(flows.integer(5))
+    registration.register_launch_plan(edge.engine, fixed)
+    done = submission.create_execution(edge.engine, flows.execution_request("done", a=flows.integer(1)))
+    edge.engine.finish(edge.engine.state.executions[done], RunPhase.SUCCEEDED)
     yield edge
     edge.close()
 
