@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 
-from flyteidl.core import literals_pb2, workflow_pb2
+from flyteidl.core import literals_pb2
 
 from flyte_kernel.engine import paths
 from flyte_kernel.engine.literals import BindingError, resolve_bindings
@@ -111,16 +111,9 @@ class NodeData:
                 parsed[node_id] = literals_pb2.LiteralMap.FromString(self.node_outputs(record, source))
             return parsed[node_id]
 
-        return resolve_bindings(template.inputs, outputs_of, aliases=self._aliases(record, node)).SerializeToString()
-
-    def _aliases(self, record: ExecutionRecord, node: int) -> dict[str, dict[str, str]]:
-        program = self._programs.of(record.workflow)
-        aliases: dict[str, dict[str, str]] = {}
-        for node_id, source in program.upstream_by_name(program.parent[node]).items():
-            template: workflow_pb2.Node = program.template[source]
-            if template.output_aliases:
-                aliases[node_id] = {alias.alias: alias.var for alias in template.output_aliases}
-        return aliases
+        aliases = program.aliases_by_name(program.parent[node])
+        resolved = resolve_bindings(template.inputs, outputs_of, aliases=aliases, read=self._blobs.read)
+        return resolved.SerializeToString()
 
     def _kind(self, record: ExecutionRecord, node: int) -> int:
         return int(self._programs.of(record.workflow).graph.kind[node])

@@ -219,6 +219,7 @@ class Obeyer:
             environment={pair.key: pair.value for pair in spec.envs.values},
             namespace=self._settings.namespace(record.id.project, record.id.domain),
             as_local_path=self._as_local_path,
+            write=self._blobs.write,
         )
         return self._plugin_of(task.type).build(task, context)
 
