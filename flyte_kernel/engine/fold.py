@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from flyteidl.core import execution_pb2
 
-from flyte_kernel import Kernel
+from flyte_kernel import Kernel, Turn
 from flyte_kernel.compile.program import Program
 from flyte_kernel.engine import outcomes
 from flyte_kernel.engine.facts import (
@@ -113,7 +113,16 @@ class Fold:
         ):
             self._on_transition(run, node, phase, failures)
         self._on_effects(applied)
+        self._count_versions(events, turn)
         return applied
+
+    def _count_versions(self, events: EventColumns, turn: Turn) -> None:
+        """Last of all: what is kept under a version must have been read after everything that version stands for."""
+        runs = {*events.run.tolist(), *turn.transition_run.tolist(), *turn.effect_run.tolist()}
+        for run in runs:
+            record = self.state.runs.get(run)
+            if record is not None:
+                record.version += 1
 
     # Facts
 
@@ -136,7 +145,6 @@ class Fold:
             case ExecutionAborted():
                 record = self.state.runs[fact.run]
                 record.abort_cause, record.abort_principal = fact.cause, fact.principal
-                record.version += 1
             case ExecutionStateChanged():
                 self._on_execution_state_changed(fact, rows)
             case _:
@@ -193,15 +201,15 @@ class Fold:
         attempts = record.attempts
         if kind == EventKind.ATTEMPT_STARTED:
             attempts.started_at[row] = attempts.started_at[row] or self.now
-        stopping = record.nodes.phase[attempts.node[row]] in _INTERNAL_PHASES
-        attempts.phase[row] = _ATTEMPT_PHASE_AFTER.get(kind, attempts.phase[row])
-        if stopping and kind in (EventKind.ATTEMPT_SUCCEEDED, EventKind.ATTEMPT_FAILED):
-            attempts.phase[row] = int(AttemptPhase.ABORTED)
         attempts.updated_at[row] = self.now
         if fact is not None:
             attempts.error[row] = fact.error or attempts.error[row]
             attempts.log_uri[row] = fact.log_uri or attempts.log_uri[row]
-        record.version += 1
+        stopping = record.nodes.phase[attempts.node[row]] in _INTERNAL_PHASES
+        if stopping and kind in (EventKind.ATTEMPT_SUCCEEDED, EventKind.ATTEMPT_FAILED):
+            attempts.phase[row] = int(AttemptPhase.ABORTED)
+        else:
+            attempts.phase[row] = _ATTEMPT_PHASE_AFTER.get(kind, attempts.phase[row])
 
     def _on_timeouts(self, effects: Sequence[Effect]) -> None:
         """Give a node that is stopped for good by its execution timeout its error: only the core knows the reason."""
@@ -223,15 +231,14 @@ class Fold:
 
     def _on_transition(self, run: int, node: int, phase: int, failures: dict[tuple[int, int], tuple[int, bytes]]) -> None:
         record = self.state.runs[run]
-        record.version += 1
         if node == NO_NODE:
             self._on_run_transition(record, phase)
             return
         nodes = record.nodes
-        nodes.phase[node] = phase
         if phase == NodePhase.UNDEFINED:  # a scope starts over and takes its nodes along
             nodes.created_at[node] = nodes.started_at[node] = nodes.updated_at[node] = 0
             nodes.error.pop(node, None)
+            nodes.phase[node] = phase
             return
         if not nodes.created_at[node]:
             nodes.created_at[node] = self.now
@@ -244,6 +251,7 @@ class Fold:
             nodes.error[node] = outcomes.aborted_error(_abort_reason(record)).SerializeToString()
         elif phase in (NodePhase.SUCCEEDED, NodePhase.TIMED_OUT):
             nodes.error.pop(node, None)
+        nodes.phase[node] = phase  # last: who sees the phase must find what belongs to it
 
     def _set_failure(
         self, record: ExecutionRecord, node: int, failures: dict[tuple[int, int], tuple[int, bytes]]
@@ -281,12 +289,12 @@ class Fold:
         return b""
 
     def _on_run_transition(self, record: ExecutionRecord, phase: int) -> None:
-        record.phase = phase
         record.updated_at = self.now if phase != RunPhase.ABORTING else record.updated_at
         if phase == RunPhase.RUNNING and not record.started_at:
             record.started_at = self.now
         if phase in (RunPhase.FAILING, RunPhase.FAILED) and not record.error:
             record.error = self._error_below(record, self.programs.of(record.workflow), -1)
+        record.phase = phase  # last: clients stop asking once they see the end
 
     def _on_effects(self, applied: Applied) -> None:
         for effect in applied.effects:
