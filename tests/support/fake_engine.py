@@ -35,8 +35,8 @@ SECOND = 1_000_000_000
 class FakeViews:
     """Listings in insertion order, by creation time if sorted; filters are `eq(state,0|1)` on launch plans only."""
 
-    def __init__(self, state: State) -> None:
-        self._state = state
+    def __init__(self, state: State | None = None) -> None:
+        self.state = state or State()
         self.stored: dict[ExecutionId, ExecutionRecord] = {}
         self.sequence = 0
 
@@ -57,15 +57,15 @@ class FakeViews:
 
     def list_tasks(self, project: str, domain: str, name: str, query: ListQuery) -> Page[EntityId]:
         """List tasks."""
-        return _page(_entities(self._state.registry.tasks, project, domain, name), query)
+        return _page(_entities(self.state.registry.tasks, project, domain, name), query)
 
     def list_workflows(self, project: str, domain: str, name: str, query: ListQuery) -> Page[EntityId]:
         """List workflows."""
-        return _page(_entities(self._state.registry.workflows, project, domain, name), query)
+        return _page(_entities(self.state.registry.workflows, project, domain, name), query)
 
     def list_launch_plans(self, project: str, domain: str, name: str, query: ListQuery) -> Page[EntityId]:
         """List launch plans."""
-        plans = self._state.registry.launch_plans
+        plans = self.state.registry.launch_plans
         keys = _entities(plans, project, domain, name)
         if query.filters.startswith("eq(state,"):
             keys = [key for key in keys if plans[key].active == (query.filters == "eq(state,1)")]
@@ -74,7 +74,7 @@ class FakeViews:
 
     def list_named_ids(self, resource_type: int, project: str, domain: str, query: ListQuery) -> Page[NamedEntityId]:
         """List names."""
-        registry = self._state.registry
+        registry = self.state.registry
         entities = {1: registry.tasks, 2: registry.workflows, 3: registry.launch_plans}[resource_type]
         names = dict.fromkeys(NamedEntityId(*key[1:4]) for key in entities)
         return _page([name for name in names if name.project == project and name.domain == domain], query)
