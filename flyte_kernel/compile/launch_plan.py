@@ -6,9 +6,9 @@ The rules and texts are flyteadmin's (launch_plan_validator.go, validation.go).
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from flyteidl.admin import launch_plan_pb2, schedule_pb2
+from flyteidl.admin import common_pb2, launch_plan_pb2, schedule_pb2
 from flyteidl.admin.launch_plan_pb2 import LaunchPlanSpec
 from flyteidl.core import execution_pb2, identifier_pb2, interface_pb2, literals_pb2, types_pb2
 
@@ -18,7 +18,7 @@ from flyte_kernel.compile.text import message_text
 from flyte_kernel.compile.types import are_types_castable, literal_type
 from flyte_kernel.errors import InvalidArgumentError
 
-__all__ = ["check_labels", "compile_launch_plan"]
+__all__ = ["check_labels", "check_notifications", "compile_launch_plan"]
 
 _LABELS_MAX = 16
 _LABEL_NAME = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]", re.ASCII)
@@ -50,7 +50,7 @@ def compile_launch_plan(
     _check_against_workflow(spec, interface.inputs)
     expected = _expected_inputs(spec, interface.inputs)
     _check_schedule(spec.entity_metadata.schedule, expected)
-    _check_notifications(spec)
+    check_notifications(spec.entity_metadata.notifications)
     if spec.entity_metadata.HasField("launch_conditions"):
         raise InvalidArgumentError("launch conditions are not supported")
     launch_plan = launch_plan_pb2.LaunchPlan(id=id, spec=spec)
@@ -190,12 +190,16 @@ def _check_kickoff(name: str, expected: interface_pb2.ParameterMap) -> None:
         )
 
 
-def _check_notifications(spec: LaunchPlanSpec) -> None:
-    for notification in spec.entity_metadata.notifications:
+def check_notifications(notifications: Iterable[common_pb2.Notification]) -> None:
+    """Require recipients of a known kind and phases that end an execution."""
+    for notification in notifications:
         kind = notification.WhichOneof("type")
-        if kind is not None and not getattr(notification, kind).recipients_email:
-            raise InvalidArgumentError(f"missing {kind} recipients")
-        for phase in notification.phases:
-            if int(phase) not in _NOTIFICATION_PHASES:
-                label = execution_pb2.WorkflowExecution.Phase.Name(phase)
-                raise InvalidArgumentError(f"invalid notification phase {label}: only terminal phases notify")
+        if kind is None:
+            raise InvalidArgumentError("invalid value for notification type")
+        recipients = getattr(notification, kind).recipients_email
+        if not recipients:
+            raise InvalidArgumentError("missing recipients")
+        if not all(recipients):
+            raise InvalidArgumentError("missing recipient")
+        if any(int(phase) not in _NOTIFICATION_PHASES for phase in notification.phases):
+            raise InvalidArgumentError("invalid value for phase")

@@ -18,7 +18,7 @@ from flyteidl.core import identifier_pb2, interface_pb2, literals_pb2
 from flyte_kernel.compile.digest import structural_digest
 from flyte_kernel.compile.identifiers import LAUNCH_PLAN, TASK, WORKFLOW, entity_id
 from flyte_kernel.compile.inputs import check_literals, required_parameters, resolve_inputs
-from flyte_kernel.compile.launch_plan import check_labels
+from flyte_kernel.compile.launch_plan import check_labels, check_notifications
 from flyte_kernel.compile.program import build_program
 from flyte_kernel.compile.single_task import compile_single_task, single_task_name
 from flyte_kernel.engine.backend import Backend
@@ -153,6 +153,7 @@ def _check_request(engine: Backend, request: execution_pb2.ExecutionCreateReques
     # The console still sends the inputs where they used to be.
     given = request.inputs if request.inputs.literals else request.spec.inputs
     check_literals(given, "inputs")
+    check_notifications(request.spec.notifications.notifications)
     check_labels(request.spec.labels.values)
     return given
 

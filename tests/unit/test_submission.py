@@ -13,7 +13,7 @@ from flyte_kernel.engine import registration, submission
 from flyte_kernel.engine.records import ExecutionRecord
 from flyte_kernel.engine.settings import Settings
 from flyte_kernel.engine.turns import NEW_RUN, NO_NODE, Event
-from flyte_kernel.errors import AlreadyExistsError, FailedPreconditionError, NotFoundError
+from flyte_kernel.errors import AlreadyExistsError, FailedPreconditionError, InvalidArgumentError, NotFoundError
 from flyte_kernel.ids import ExecutionId
 from flyte_kernel.phases import EventKind, RunPhase
 from tests.support import flows
@@ -238,3 +238,21 @@ def test_a_parent_execution_must_exist_and_deepens_the_nesting(engine: FakeEngin
 def test_namespaces_follow_the_template() -> None:
     assert Settings().namespace("p", "d") == "p-d"
     assert Settings(namespace_template="x-{{ domain }}-{{project}}").namespace("p", "d") == "x-d-p"
+
+
+def test_notifications_need_somebody_to_notify(engine: FakeEngine) -> None:
+    request = flows.execution_request(a=flows.integer(1))
+    notification = request.spec.notifications.notifications.add()
+    for text, step in (
+        ("invalid value for notification type", lambda: notification.email.SetInParent()),
+        ("missing recipients", lambda: notification.email.recipients_email.append("")),
+        ("missing recipient", lambda: notification.email.recipients_email.__setitem__(0, "a@b")),
+    ):
+        with pytest.raises(InvalidArgumentError, match=f"^{text}$"):
+            submission.create_execution(engine, request)
+        step()
+    notification.phases.append(99)  # type: ignore[arg-type]
+    with pytest.raises(InvalidArgumentError, match=r"^invalid value for phase$"):
+        submission.create_execution(engine, request)
+    notification.phases[0] = int(RunPhase.FAILED)
+    assert create(engine, request).phase == RunPhase.RUNNING
