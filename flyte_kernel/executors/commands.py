@@ -14,7 +14,7 @@ _ENTRYPOINTS = frozenset({"pyflyte-execute", "pyflyte-map-execute"})
 
 @dataclass(frozen=True, slots=True)
 class TaskCommand:
-    """`entrypoint` is empty for a command that is not the SDK's; `module` is the user's module if the command names it."""
+    """`entrypoint` is empty for a command that is not the SDK's; `module` is the user's module if one is named."""
 
     command: tuple[str, ...]
     entrypoint: str = ""
@@ -24,9 +24,9 @@ class TaskCommand:
 
 
 def parse_command(command: Sequence[str], code_folder: str) -> TaskCommand:
-    """Take a command apart; `code_folder` stands for the folder that fast registration wanted the code unpacked into.
+    """Take a command apart; `code_folder` stands for the folder that fast registration wanted the code in.
 
-    `pyflyte-fast-execute --additional-distribution URI --dest-dir DIR -- INNER…` becomes INNER with the two `--dynamic-…`
+    `pyflyte-fast-execute --additional-distribution URI --dest-dir DIR -- INNER…` becomes INNER with the `--dynamic-…`
     options that the SDK's own fast entrypoint adds.
     """
     command = tuple(command)

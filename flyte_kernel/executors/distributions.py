@@ -1,4 +1,4 @@
-"""Code distributions of fast registration: fetched and unpacked once, shared read-only by all attempts that name them."""
+"""Code distributions of fast registration: fetched and unpacked once, shared by all attempts that name them."""
 
 from __future__ import annotations
 

@@ -317,7 +317,7 @@ class LocalExecutor:
     # Adopting
 
     def _adopt(self, attempt: _Attempt) -> None:
-        """Wait for the end of a process that somebody else started, on a thread of its own: locks cannot be selected."""
+        """Wait for the end of a process that somebody else started; on a thread, since locks cannot be selected."""
         attempt.zygote = None
         attempt.pid = attempt.folder.process()
         if attempt.pid is not None:

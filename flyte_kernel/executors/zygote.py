@@ -5,7 +5,7 @@ runs any other command, by exec. It imports nothing of flyte_kernel, since that 
 
 It is the supervisor of its children and outlives the server if it must. An attempt's folder holds
 
-    claim        locked (flock) from before the fork until exit.json is written, by this process and all of the attempt's
+    claim        locked (flock) from before the fork until exit.json is written, by this process and the attempt's
     launch.json  {"pid", "start_time"}, written before user code can run
     exit.json    {"exit_code"} or {"signal"}, written when the process and all it left behind are gone
     log.txt      what it printed
@@ -36,6 +36,11 @@ from typing import Any
 
 MESSAGE_BYTES_MAX = 192 * 1024
 IMPORT_TIMEOUT_S = 60
+SDK = "flytekit.bin.entrypoint"
+# What the SDK imports late in every task when its raw data lives in an S3-compatible store.
+OPTIONAL = ("s3fs",)
+PRELOADED = (SDK, *OPTIONAL)
+UNSAFE_THREADS = ("grpc", "event_engine")
 ENTRYPOINTS = {"pyflyte-execute": "execute_task_cmd", "pyflyte-map-execute": "map_execute_task_cmd"}
 _PR_SET_CHILD_SUBREAPER = 36
 _BUSY, _ENDED, _STARTED, _EXITED = "busy", "ended", "started", "exited"
@@ -126,11 +131,11 @@ class Zygote:
 
     def is_warm(self, module: str | None) -> bool:
         """Import SDK and user code once; False if forking would be unsafe because something started threads."""
-        for name in ("flytekit.bin.entrypoint", module):
+        for name in (*PRELOADED, module):
             if name and name not in self.imported:
                 self.imported.add(name)
-                import_within_limit(name)
-        return "flytekit.bin.entrypoint" in sys.modules and len(os.listdir("/proc/self/task")) == 1  # noqa: PTH208
+                import_within_limit(name, quiet=name in OPTIONAL)
+        return SDK in sys.modules and not has_unsafe_threads()
 
     def be_child(self, request: dict[str, Any], folder: Path, go: int, claim: int, *, in_process: bool) -> None:
         """In the child: become the attempt's process; never returns."""
@@ -182,7 +187,21 @@ class Zygote:
         self.send({"name": child.name, "event": _EXITED, **result})
 
 
-def import_within_limit(module: str) -> None:
+def has_unsafe_threads() -> bool:
+    """Whether threads run that a fork would tear from their locks.
+
+    Native pools of BLAS and memory allocators prepare for forks by themselves; Python's threads and gRPC's do not.
+    """
+    if threading.active_count() > 1:
+        return True
+    for task in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(OSError):
+            if task.joinpath("comm").read_text().startswith(UNSAFE_THREADS):
+                return True
+    return False
+
+
+def import_within_limit(module: str, *, quiet: bool) -> None:
     """Import a module; if it fails or hangs, leave it to the child to say so in its own words."""
 
     def give_up(*_: object) -> None:
@@ -193,7 +212,8 @@ def import_within_limit(module: str) -> None:
     try:
         importlib.import_module(module)
     except BaseException as error:
-        print(f"zygote: {module} was not imported: {type(error).__name__}: {error}", file=sys.stderr)
+        if not quiet:
+            print(f"zygote: {module} was not imported: {type(error).__name__}: {error}", file=sys.stderr)
     finally:
         signal.alarm(0)
         signal.signal(signal.SIGALRM, previous)
@@ -224,7 +244,7 @@ def become_task(request: dict[str, Any], folder: Path) -> None:
 
 def run_entrypoint(entrypoint: str, arguments: list[str]) -> int:
     """Call the SDK's own command in this process; return its exit code."""
-    command = getattr(importlib.import_module("flytekit.bin.entrypoint"), ENTRYPOINTS[entrypoint])
+    command = getattr(importlib.import_module(SDK), ENTRYPOINTS[entrypoint])
     sys.argv = [entrypoint, *arguments]
     code: Any = 0
     try:

@@ -17,7 +17,7 @@ __all__ = ["ZygoteKey", "ZygoteProcess"]
 
 @dataclass(frozen=True, slots=True)
 class ZygoteKey:
-    """What attempts must share to be forked from one process: code and the variables it may read while it is imported."""
+    """What attempts must share to be forked from one process: code, and the variables it may read at import."""
 
     code: str
     environment: frozenset[tuple[str, str]]
