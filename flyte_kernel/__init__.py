@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from flyte_kernel._core import Graph, Kernel, Turn, __version__
-from flyte_kernel.phases import AbortReason, EffectKind, EventKind, FailureClass, NodeKind, NodePhase, RunPhase
+from flyte_kernel.phases import (
+    AbortReason,
+    EffectKind,
+    EventKind,
+    FailureClass,
+    NodeKind,
+    NodePhase,
+    RefusalReason,
+    RunPhase,
+)
 
 __all__ = [
     "AbortReason",
@@ -14,6 +23,7 @@ __all__ = [
     "Kernel",
     "NodeKind",
     "NodePhase",
+    "RefusalReason",
     "RunPhase",
     "Turn",
     "__version__",

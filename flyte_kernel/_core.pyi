@@ -2,7 +2,8 @@
 
 Times are int64 nanoseconds. Arrays that go in must be one-dimensional, contiguous and of the dtype that is named, or
 GraphError says what was found; arrays that come out are read-only views. Every class may be used from several threads:
-long work releases the GIL and waits for its lock without it.
+long work releases the GIL and waits for its lock without it. A panic of the core is InternalError, and so is every later call
+of that kernel.
 """
 
 from typing import final
@@ -11,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flyte_kernel.errors import StateError
+
+__all__ = ["Graph", "Kernel", "Turn", "__version__"]
 
 __version__: str
 
@@ -99,12 +102,14 @@ class Kernel:
     ) -> Turn:
         """Fire the timers that are due, then apply events (one row each, see phases.EventKind) in their order.
 
-        An illegal event is refused, changes nothing and is listed in the turn; a duplicate or late one is absorbed.
-        Raises GraphError for columns of the wrong dtype or of unequal lengths.
+        An illegal event is refused, changes nothing and is listed in the turn with a phases.RefusalReason; a duplicate or
+        late one is absorbed. Within one event effects come in this order: aborts (ascending node), the next attempt of
+        the event's own node, what became ready (ascending, tasks last, from the head of their line), the end of the
+        run. Raises GraphError for columns of the wrong dtype or of unequal lengths.
         """
 
     def next_deadline(self) -> int | None:
-        """Return the earliest time at which a step without events may do something."""
+        """Return the earliest time at which a step without events would do something."""
 
     @property
     def run_count(self) -> int:
@@ -123,7 +128,10 @@ class Kernel:
         """Return the current attempt of every node of a run."""
 
     def counters(self, run: int, node: int) -> tuple[int, int, int]:
-        """Return a node's attempt, its failures charged to the user and those forgiven as the platform's."""
+        """Return a node's attempt, its failures charged to the user and those forgiven as the platform's.
+
+        A scope that takes another attempt raises the attempt numbers of all nodes inside and forgets their failures.
+        """
 
     def release(self, run: int) -> None:
         """Forget a run that has ended; events for it are absorbed. StateError while it goes on."""

@@ -14,6 +14,7 @@ __all__ = [
     "FailureClass",
     "NodeKind",
     "NodePhase",
+    "RefusalReason",
     "RunPhase",
 ]
 
@@ -95,8 +96,9 @@ class FailureClass(IntEnum):
 class EventKind(IntEnum):
     """What happened outside the core. The meaning of a row's other columns:
 
-    RUN_CREATED: run is the next index, node the graph's index, attempt max_parallelism (0 is unlimited), argument 1 lets
-    the rest run on after a failure. ATTEMPT_FAILED: argument is a FailureClass. The others name (run, node, attempt).
+    RUN_CREATED: run is the next index, node the graph's index, attempt max_parallelism (0 is unlimited), argument 1
+    lets the rest run on after a failure. ATTEMPT_FAILED: argument is a FailureClass. The others name run, node and
+    attempt.
     """
 
     RUN_CREATED = 1
@@ -125,6 +127,20 @@ class AbortReason(IntEnum):
     RUN_FAILING = 2
     EXECUTION_TIMEOUT = 3
     ACTIVE_TIMEOUT = 4
+
+
+class RefusalReason(IntEnum):
+    """Why the core refused an event."""
+
+    UNKNOWN_KIND = 1
+    UNKNOWN_RUN = 2
+    UNKNOWN_NODE = 3
+    UNKNOWN_GRAPH = 4
+    NEVER_LAUNCHED = 5
+    FUTURE_ATTEMPT = 6
+    WRONG_NODE_KIND = 7
+    NOT_AWAITED = 8
+    BAD_ARGUMENT = 9
 
 
 TERMINAL_RUN_PHASES = frozenset({RunPhase.SUCCEEDED, RunPhase.FAILED, RunPhase.TIMED_OUT, RunPhase.ABORTED})

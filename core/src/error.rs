@@ -5,7 +5,7 @@ use thiserror::Error;
 /// Everything the core refuses before it changes anything.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum CoreError {
-    #[error("the edges close a cycle: {}", .0.iter().map(u32::to_string).collect::<Vec<_>>().join(" -> "))]
+    #[error("the edges close a cycle: {}", walk_text(.0))]
     Cycle(Vec<u32>),
     #[error("edge {edge} joins {source_node} and {target_node}, but the graph has {nodes} nodes")]
     EdgeOutOfRange {
@@ -26,8 +26,12 @@ pub enum CoreError {
         found: usize,
         expected: usize,
     },
-    #[error("node {node} has kind {kind}, which this version cannot run")]
-    UnsupportedKind { node: u32, kind: u8 },
+    #[error("node {node} has kind {kind} ({name}), which this version cannot run")]
+    UnsupportedKind {
+        node: u32,
+        kind: u8,
+        name: &'static str,
+    },
     #[error("node {node} is in scope {scope}, which is not a subworkflow node that encloses it")]
     BadScope { node: u32, scope: u32 },
     #[error("node {node} may have {attempts} attempts, at least 1 is needed")]
@@ -48,4 +52,24 @@ pub enum CoreError {
     BadSnapshot(&'static str),
     #[error("an invariant does not hold: {0}")]
     Invariant(String),
+}
+
+/// A walk in words; of a long one only both ends.
+fn walk_text(walk: &[u32]) -> String {
+    const END: usize = 12;
+    let join = |nodes: &[u32]| {
+        nodes
+            .iter()
+            .map(u32::to_string)
+            .collect::<Vec<_>>()
+            .join(" -> ")
+    };
+    match walk.len().checked_sub(2 * END) {
+        None | Some(0) => join(walk),
+        Some(between) => format!(
+            "{} -> ({between} more) -> {}",
+            join(&walk[..END]),
+            join(&walk[walk.len() - END..])
+        ),
+    }
 }

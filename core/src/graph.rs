@@ -1,7 +1,7 @@
 //! The immutable shape of a workflow: nodes and edges as flat arrays (compressed sparse rows).
 //!
 //! Nodes of subworkflows live in the same arrays; `scope` says whose they are. Optional columns stay empty when every
-//! node has the default, so that a plain graph costs five bytes a node and four an edge.
+//! node has the default, so that a plain graph costs eight bytes a node and four an edge.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +10,12 @@ use crate::phase::Kind;
 
 /// The scope of nodes that belong to the workflow itself, and "no node" everywhere else.
 pub const NONE: u32 = u32::MAX;
+
+/// `NONE` is no node.
+pub(crate) const NODES_MAX: usize = u32::MAX as usize - 1;
+
+/// Counters of upstreams share their word with two flags (`run.rs`).
+pub(crate) const EDGES_MAX: usize = (1 << 30) - 1;
 
 /// Columns that have a default for every node; an empty slice means "the default everywhere".
 #[derive(Default, Clone, Copy)]
@@ -28,14 +34,22 @@ pub struct Graph {
     offset: Vec<u32>,
     target: Vec<u32>,
     pub(crate) indegree: Vec<u32>,
-    kind: Vec<u8>,
+    kind: Vec<Kind>,
     scope: Vec<u32>,
     attempts_max: Vec<u16>,
     execution_timeout: Vec<i64>,
     active_timeout: Vec<i64>,
-    /// Members of each scope in ascending order, the top scope first; empty if there is none but the top.
-    members: Vec<Vec<u32>>,
-    slot_of_scope: Vec<u32>,
+    scopes: Scopes,
+}
+
+/// Which nodes each scope has, in rows; empty while there is only the top one. Scopes are numbered by slot: the top one is
+/// 0, subworkflow nodes follow in ascending order.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Scopes {
+    slot_of_node: Vec<u32>,
+    offset: Vec<u32>,
+    /// The nodes of each scope in ascending order.
+    member: Vec<u32>,
 }
 
 impl Graph {
@@ -47,13 +61,8 @@ impl Graph {
         columns: NodeColumns<'_>,
     ) -> Result<Self, CoreError> {
         let nodes = node_count as usize;
-        let max = (NONE - 1) as usize;
-        if nodes > max || source.len() > max {
-            return Err(CoreError::TooLarge {
-                found: nodes.max(source.len()),
-                max,
-            });
-        }
+        too_large(nodes, NODES_MAX)?;
+        too_large(source.len(), EDGES_MAX)?;
         same_length("target", target.len(), source.len())?;
         check_columns(nodes, &columns)?;
         let (offset, sorted, indegree) = rows(nodes, source, target)?;
@@ -62,13 +71,12 @@ impl Graph {
             offset,
             target: sorted,
             indegree,
-            kind: unless_default(columns.kind, |k| *k == Kind::Task as u8),
+            kind: kinds(columns.kind)?,
             scope: unless_default(columns.scope, |s| *s == NONE),
             attempts_max: unless_default(columns.attempts_max, |a| *a == 1),
             execution_timeout: unless_default(columns.execution_timeout, |t| *t == 0),
             active_timeout: unless_default(columns.active_timeout, |t| *t == 0),
-            members: Vec::new(),
-            slot_of_scope: Vec::new(),
+            scopes: Scopes::default(),
         };
         graph.check_scopes(source, target)?;
         graph.check_acyclic()?;
@@ -96,9 +104,7 @@ impl Graph {
     /// The kind of a node.
     #[inline]
     pub fn kind(&self, node: u32) -> Kind {
-        self.kind.get(node as usize).map_or(Kind::Task, |kind| {
-            Kind::from_u8(*kind).unwrap_or(Kind::Task)
-        })
+        self.kind.get(node as usize).copied().unwrap_or(Kind::Task)
     }
 
     /// The subworkflow node whose scope a node belongs to, or `NONE`.
@@ -128,9 +134,15 @@ impl Graph {
         self.active_timeout.get(node as usize).copied().unwrap_or(0)
     }
 
+    /// How many upstreams a node has.
+    #[inline]
+    pub fn indegree(&self, node: u32) -> u32 {
+        self.indegree[node as usize]
+    }
+
     /// How many scopes there are, the top one included.
     pub(crate) fn scope_count(&self) -> usize {
-        self.members.len().max(1)
+        self.scopes.offset.len().saturating_sub(1).max(1)
     }
 
     /// Where a scope's counters stand in arrays over scopes; the top scope is 0.
@@ -139,13 +151,17 @@ impl Graph {
         if scope == NONE {
             0
         } else {
-            self.slot_of_scope[scope as usize] as usize
+            self.scopes.slot_of_node[scope as usize] as usize
         }
     }
 
     /// The nodes of a scope in ascending order; `None` means every node there is.
     pub(crate) fn members(&self, scope: u32) -> Option<&[u32]> {
-        self.members.get(self.scope_slot(scope)).map(Vec::as_slice)
+        let offset = &self.scopes.offset;
+        let slot = self.scope_slot(scope);
+        offset
+            .get(slot + 1)
+            .map(|end| &self.scopes.member[offset[slot] as usize..*end as usize])
     }
 
     /// How many nodes a scope has.
@@ -154,34 +170,41 @@ impl Graph {
             .map_or(self.node_count, |members| members.len() as u32)
     }
 
+    /// The subworkflow nodes in ascending order, as their scopes' slots are numbered from 1.
+    pub(crate) fn subworkflows(&self) -> impl Iterator<Item = u32> + '_ {
+        let kinds = (0u32..).zip(&self.kind);
+        kinds
+            .filter(|(_, kind)| **kind == Kind::Subworkflow)
+            .map(|(node, _)| node)
+    }
+
+    /// The nodes inside a subworkflow node, at any depth, in ascending order.
+    pub(crate) fn descendants(&self, scope: u32) -> Vec<u32> {
+        let mut found = self.members(scope).unwrap_or_default().to_vec();
+        let mut next = 0;
+        while next < found.len() {
+            let node = found[next];
+            next += 1;
+            if self.kind(node) == Kind::Subworkflow {
+                found.extend(self.members(node).unwrap_or_default());
+            }
+        }
+        found.sort_unstable();
+        found
+    }
+
+    /// The subworkflow nodes around a node, innermost first.
+    pub(crate) fn ancestors(&self, node: u32) -> impl Iterator<Item = u32> + '_ {
+        let enclosing = |node: u32| Some(self.scope(node)).filter(|scope| *scope != NONE);
+        std::iter::successors(enclosing(node), move |scope| enclosing(*scope))
+    }
+
     fn check_scopes(&mut self, source: &[u32], target: &[u32]) -> Result<(), CoreError> {
-        let nodes = 0..self.node_count;
-        if self.scope.is_empty()
-            && !nodes
-                .clone()
-                .any(|node| self.kind(node) == Kind::Subworkflow)
-        {
+        if self.scope.is_empty() && self.subworkflows().next().is_none() {
             return Ok(());
         }
-        self.slot_of_scope = vec![NONE; self.node_count as usize];
-        self.members.push(Vec::new());
-        for node in nodes.clone() {
-            if self.kind(node) != Kind::Subworkflow {
-                continue;
-            }
-            self.slot_of_scope[node as usize] = self.members.len() as u32;
-            self.members.push(Vec::new());
-        }
-        for node in nodes {
-            let scope = self.scope(node);
-            let encloses =
-                scope == NONE || (scope < self.node_count && self.kind(scope) == Kind::Subworkflow);
-            if !encloses || self.depth(node).is_none() {
-                return Err(CoreError::BadScope { node, scope });
-            }
-            let slot = self.scope_slot(scope);
-            self.members[slot].push(node);
-        }
+        self.check_nesting()?;
+        self.scopes = self.rows_of_scopes();
         for (edge, (from, to)) in source.iter().zip(target).enumerate() {
             if self.scope(*from) != self.scope(*to) {
                 return Err(CoreError::EdgeAcrossScopes {
@@ -194,18 +217,64 @@ impl Graph {
         Ok(())
     }
 
-    /// How deep a node is nested, or `None` if its scopes enclose each other.
-    fn depth(&self, node: u32) -> Option<u32> {
-        let mut depth = 0;
-        let mut scope = self.scope(node);
-        while scope != NONE {
-            depth += 1;
-            if scope >= self.node_count || depth > self.node_count {
-                return None;
+    /// Every scope must be a subworkflow node, and none may be around itself. Each node is walked over once.
+    fn check_nesting(&self) -> Result<(), CoreError> {
+        let mut checked = vec![false; self.node_count as usize];
+        let mut walked_from = vec![NONE; self.node_count as usize];
+        for first in 0..self.node_count {
+            let mut node = first;
+            while !checked[node as usize] {
+                let scope = self.scope(node);
+                walked_from[node as usize] = first;
+                if scope == NONE {
+                    break;
+                }
+                let encloses = scope < self.node_count && self.kind(scope) == Kind::Subworkflow;
+                if !encloses || walked_from[scope as usize] == first {
+                    return Err(CoreError::BadScope { node, scope });
+                }
+                node = scope;
             }
-            scope = self.scope(scope);
+            let mut node = first;
+            while node != NONE && !checked[node as usize] {
+                checked[node as usize] = true;
+                node = self.scope(node);
+            }
         }
-        Some(depth)
+        Ok(())
+    }
+
+    fn rows_of_scopes(&self) -> Scopes {
+        let mut slot_of_node = vec![NONE; self.node_count as usize];
+        for (slot, node) in (1u32..).zip(self.subworkflows()) {
+            slot_of_node[node as usize] = slot;
+        }
+        let slot_of = |scope: u32| {
+            if scope == NONE {
+                0
+            } else {
+                slot_of_node[scope as usize] as usize
+            }
+        };
+        let mut offset = vec![0u32; self.subworkflows().count() + 2];
+        for node in 0..self.node_count {
+            offset[slot_of(self.scope(node)) + 1] += 1;
+        }
+        for slot in 1..offset.len() {
+            offset[slot] += offset[slot - 1];
+        }
+        let mut place = offset.clone();
+        let mut member = vec![0u32; self.node_count as usize];
+        for node in 0..self.node_count {
+            let place = &mut place[slot_of(self.scope(node))];
+            member[*place as usize] = node;
+            *place += 1;
+        }
+        Scopes {
+            slot_of_node,
+            offset,
+            member,
+        }
     }
 
     fn check_acyclic(&self) -> Result<(), CoreError> {
@@ -282,16 +351,6 @@ fn check_columns(nodes: usize, columns: &NodeColumns<'_>) -> Result<(), CoreErro
         }
     }
     if let Some(node) = columns
-        .kind
-        .iter()
-        .position(|kind| Kind::from_u8(*kind).is_none())
-    {
-        return Err(CoreError::UnsupportedKind {
-            node: node as u32,
-            kind: columns.kind[node],
-        });
-    }
-    if let Some(node) = columns
         .attempts_max
         .iter()
         .position(|attempts| *attempts == 0)
@@ -348,5 +407,39 @@ fn unless_default<T: Clone>(column: &[T], is_default: impl Fn(&T) -> bool) -> Ve
         Vec::new()
     } else {
         column.to_vec()
+    }
+}
+
+fn kinds(column: &[u8]) -> Result<Vec<Kind>, CoreError> {
+    let kind_of = |(node, kind): (u32, &u8)| {
+        Kind::from_u8(*kind).ok_or_else(|| CoreError::UnsupportedKind {
+            node,
+            kind: *kind,
+            name: reserved_kind(*kind),
+        })
+    };
+    if column.iter().all(|kind| *kind == Kind::Task as u8) {
+        return Ok(Vec::new());
+    }
+    (0u32..).zip(column).map(kind_of).collect()
+}
+
+/// What the numbers stand for that are kept for later.
+fn reserved_kind(kind: u8) -> &'static str {
+    match kind {
+        4 => "BRANCH",
+        5 => "MAP",
+        6 => "GATE",
+        7 => "CHILD_RUN",
+        8 => "DYNAMIC",
+        _ => "unknown",
+    }
+}
+
+fn too_large(found: usize, max: usize) -> Result<(), CoreError> {
+    if found <= max {
+        Ok(())
+    } else {
+        Err(CoreError::TooLarge { found, max })
     }
 }

@@ -5,11 +5,14 @@ use std::sync::Arc;
 use crate::error::CoreError;
 use crate::graph::Graph;
 use crate::phase::{EventKind, Refusal};
-use crate::run::{Failures, Run};
-use crate::step::{Stepper, Taken};
-use crate::story::Story;
+use crate::run::{Failures, Run, RunState};
+use crate::step::{Scratch, Stepper, Taken};
+use crate::story::{Story, Told};
 use crate::timer::Timers;
 use crate::turn::{Event, Events, Refused, Turn};
+
+/// More refusals than this in one turn come without stories; a guess that keeps a hostile turn fast.
+const STORIES_PER_TURN_MAX: usize = 64;
 
 /// Graphs, runs and their timers; a deterministic function of the events it was given.
 #[derive(Debug, Clone)]
@@ -19,6 +22,7 @@ pub struct Kernel {
     pub(crate) runs: Vec<Option<Box<Run>>>,
     pub(crate) timers: Timers,
     pub(crate) story: Story,
+    pub(crate) scratch: Scratch,
     pub(crate) system_attempts_extra: u32,
     pub(crate) record_transitions: bool,
     pub(crate) story_capacity: usize,
@@ -36,6 +40,7 @@ impl Kernel {
             runs: Vec::new(),
             timers: Timers::default(),
             story: Story::new(story_capacity),
+            scratch: Scratch::default(),
             system_attempts_extra,
             record_transitions,
             story_capacity,
@@ -64,9 +69,11 @@ impl Kernel {
         check_lengths(events)?;
         let mut turn = Turn::new(self.record_transitions, events.len());
         while let Some(timer) = self.timers.due(now) {
-            if let Some(mut stepper) = self.stepper(now, timer.run, &mut turn) {
-                stepper.on_timer(timer);
+            match self.stepper(now, timer.run, &mut turn) {
+                Some(mut stepper) => stepper.on_timer(timer),
+                None => self.timers.disarm(timer),
             }
+            self.story.remember(now, Told::DeadlinePassed(timer));
         }
         for index in 0..events.len() {
             let event = events.row(index);
@@ -75,7 +82,7 @@ impl Kernel {
                 Taken::Applied => {}
                 Taken::Absorbed => turn.absorbed += 1,
                 Taken::Refused(reason) => {
-                    let message = self.refusal_message(event, reason);
+                    let message = self.refusal_message(event, reason, turn.refused.len());
                     turn.refused.push(Refused {
                         index: index as u32,
                         reason,
@@ -84,7 +91,7 @@ impl Kernel {
                     continue;
                 }
             }
-            self.story.remember(now, event);
+            self.story.remember(now, Told::Event(event));
         }
         Ok(turn)
     }
@@ -106,7 +113,7 @@ impl Kernel {
         if kind == EventKind::RunAborted {
             return stepper.on_run_aborted();
         }
-        if event.node >= stepper.run.graph().node_count() {
+        if event.node >= stepper.graph.node_count() {
             return Taken::Refused(Refusal::UnknownNode);
         }
         stepper.on_attempt(event, kind)
@@ -125,8 +132,12 @@ impl Kernel {
         if !(0..=1).contains(&event.argument) {
             return Taken::Refused(Refusal::BadArgument);
         }
-        let run = Run::new(graph, event.node, event.attempt, event.argument == 1);
-        self.runs.push(Some(Box::new(run)));
+        let state = RunState::new(&graph, event.attempt, event.argument == 1);
+        self.runs.push(Some(Box::new(Run {
+            graph,
+            graph_index: event.node,
+            state,
+        })));
         if let Some(mut stepper) = self.stepper(now, event.run, turn) {
             stepper.on_created();
         }
@@ -136,29 +147,26 @@ impl Kernel {
     #[inline]
     fn stepper<'a>(&'a mut self, now: i64, index: u32, turn: &'a mut Turn) -> Option<Stepper<'a>> {
         let run = self.runs.get_mut(index as usize)?.as_deref_mut()?;
-        let system_attempts_extra = self.system_attempts_extra;
         Some(Stepper {
             now,
             index,
-            run,
+            graph: &run.graph,
+            run: &mut run.state,
             turn,
             timers: &mut self.timers,
-            system_attempts_extra,
+            scratch: &mut self.scratch,
+            system_attempts_extra: self.system_attempts_extra,
         })
     }
 
-    fn refusal_message(&self, event: Event, reason: Refusal) -> String {
-        let kind = EventKind::from_u8(event.kind)
-            .map_or_else(|| event.kind.to_string(), |kind| format!("{kind:?}"));
-        format!(
-            "{kind} of run {}, node {}, attempt {}, argument {} was refused: {}; story: {}",
-            event.run,
-            event.node,
-            event.attempt,
-            event.argument,
-            reason.text(),
+    /// Stories are looked up only for the first refusals of a turn: each look-up reads the whole ring.
+    fn refusal_message(&self, event: Event, reason: Refusal, refused_before: usize) -> String {
+        let story = if refused_before < STORIES_PER_TURN_MAX {
             self.story(event.run, event.node)
-        )
+        } else {
+            "left out, many events of this turn were refused".to_owned()
+        };
+        format!("{event} was refused: {}; story: {story}", reason.text())
     }
 
     /// The earliest time at which a step without events would do something.

@@ -5,12 +5,15 @@
 
 mod check;
 mod error;
+mod frontier;
 mod graph;
 mod kernel;
 mod phase;
+mod retry;
 mod run;
 mod snapshot;
 mod step;
+mod stop;
 mod story;
 mod timer;
 mod turn;

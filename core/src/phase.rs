@@ -1,20 +1,26 @@
 //! Phases, kinds, events and effects, and which phase may follow which.
 //!
 //! Theory of operation. A node starts UNDEFINED and waits for its upstreams. When all have succeeded it is QUEUED: an
-//! effect asks the outside for an attempt (task), for the inputs of a scope (subworkflow) or for outputs (end); a start node
-//! succeeds at once. RUNNING follows when the outside says so. From QUEUED or RUNNING an attempt ends the node (SUCCEEDED,
-//! FAILED) or is followed by another (RUNNING again). Whoever is to be stopped first passes through a waiting phase, in
-//! which the core has asked for the end of the attempt and listens only for the word that it is gone:
+//! effect asks the outside for an attempt (task), for the inputs of a scope (subworkflow) or for outputs (end); a start
+//! node succeeds at once. When all have settled and not all succeeded it is SKIPPED. RUNNING follows when the outside says
+//! so. From QUEUED or RUNNING an attempt ends the node (SUCCEEDED, FAILED) or is followed by another (RUNNING again, a
+//! scope QUEUED again). Whatever is to be stopped first passes through a waiting phase, in which the core has asked for
+//! the end of the attempt and listens only for the word that it is gone:
 //!
 //!   RETRYING    an attempt took too long, another will follow      -> RUNNING (scope: QUEUED)
 //!   FAILING     an attempt took too long, none will follow         -> FAILED
 //!   TIMING_OUT  the node took too long in all                      -> TIMED_OUT
-//!   ABORTING    the run is to end, or a scope above is being stopped -> ABORTED
+//!   ABORTING    the run is to end, or a scope above is stopped     -> ABORTED
 //!
-//! So a node or run that is reported ended has nothing running any more, and two attempts never overlap. A scope that starts
-//! over sends its nodes back to UNDEFINED; that is the only way out of a terminal phase. The numbers up to RECOVERED are those
-//! of flyteidl.core.NodeExecution.Phase. What is still ugly: ABORTING does not say which stop it belongs to; the run or
-//! the nearest waiting scope does.
+//! So a node or run that is reported ended has nothing running any more, and two attempts never overlap. An open scope has
+//! nothing of its own outside: when it is stopped, what runs inside is ABORTING and the scope waits for the last of it;
+//! scopes left open inside a stopped scope or run are then ABORTED without a waiting phase of their own. A scope that takes
+//! another attempt sends all nodes inside back to UNDEFINED and raises their attempt numbers, so that an attempt number
+//! is never used twice; that is the only way out of a terminal phase. A node that waits in RETRYING can still run out of its
+//! time in all, and then ends TIMED_OUT.
+//!
+//! The numbers up to RECOVERED are those of flyteidl.core.NodeExecution.Phase. What is still ugly: ABORTING does not say
+//! which stop it belongs to; the run or the outermost waiting scope around it does.
 
 macro_rules! byte_enum {
     ($(#[$meta:meta])* $name:ident { $($variant:ident = $value:literal),+ $(,)? }) => {
@@ -114,25 +120,13 @@ const fn set(phases: &[Phase]) -> u16 {
 
 use Phase::*;
 
-/// Which phases may follow each, by its number.
+/// Which phases may follow each, by its number. The rows of phases that nothing enters yet are empty.
 pub const NEXT: [u16; 14] = [
-    /* Undefined      */ set(&[Queued, Succeeded, Skipped, Recovered]),
-    /* Queued         */
-    set(&[
-        Running, Succeeded, Failed, Retrying, Failing, TimingOut, Aborting, Undefined,
-    ]),
+    /* Undefined      */ set(&[Queued, Succeeded, Skipped]),
+    /* Queued         */ set(&[Running, Succeeded, Failed, TimingOut, Aborting]),
     /* Running        */
     set(&[
-        Queued,
-        Succeeded,
-        Failed,
-        Retrying,
-        Failing,
-        TimingOut,
-        Aborting,
-        Aborted,
-        DynamicRunning,
-        Undefined,
+        Succeeded, Failed, Failing, Retrying, TimingOut, Aborting, Aborted,
     ]),
     /* Succeeded      */ set(&[Undefined]),
     /* Failing        */ set(&[Failed, Aborting, Aborted]),
@@ -140,10 +134,10 @@ pub const NEXT: [u16; 14] = [
     /* Aborted        */ set(&[Undefined]),
     /* Skipped        */ set(&[Undefined]),
     /* TimedOut       */ set(&[Undefined]),
-    /* DynamicRunning */ set(&[Succeeded, Failed, Aborting]),
-    /* Recovered      */ set(&[Undefined]),
-    /* Retrying       */ set(&[Running, Queued, Aborting, Aborted, Failed]),
-    /* TimingOut      */ set(&[TimedOut, Aborting, Aborted, Failed]),
+    /* DynamicRunning */ set(&[]),
+    /* Recovered      */ set(&[]),
+    /* Retrying       */ set(&[Queued, Running, TimingOut, Aborting, Aborted]),
+    /* TimingOut      */ set(&[TimedOut, Aborting, Aborted]),
     /* Aborting       */ set(&[Aborted]),
 ];
 
@@ -161,17 +155,48 @@ impl Phase {
         TERMINAL & (1 << self as u16) != 0
     }
 
-    /// Whether only the end of the current attempt is awaited.
+    /// Whether the node has ended in a way that those behind it need not wait for.
+    #[inline]
+    pub fn is_settled(self) -> bool {
+        self.is_terminal() && self != Aborted
+    }
+
+    /// Whether those behind the node may start.
+    #[inline]
+    pub fn is_good(self) -> bool {
+        matches!(self, Succeeded | Recovered)
+    }
+
+    /// Whether the node failed, and its scope with it.
+    #[inline]
+    pub fn is_broken(self) -> bool {
+        matches!(self, Failed | TimedOut)
+    }
+
+    /// Whether the node is stopped for a reason of its own; ABORTING is stopped for another's.
+    #[inline]
+    pub fn is_stopping(self) -> bool {
+        matches!(self, Failing | Retrying | TimingOut)
+    }
+
+    /// Whether only the end of the current attempt, or of all inside, is awaited.
     #[inline]
     pub fn is_waiting(self) -> bool {
-        const WAITING: u16 = set(&[Failing, Retrying, TimingOut, Aborting]);
-        WAITING & (1 << self as u16) != 0
+        self.is_stopping() || self == Aborting
     }
 
     /// Whether an attempt is or may be under way, and nobody has asked for its end.
     #[inline]
     pub fn is_active(self) -> bool {
         matches!(self, Queued | Running)
+    }
+}
+
+impl FailureClass {
+    /// The class that an event's argument names.
+    #[inline]
+    pub fn from_argument(argument: i64) -> Option<Self> {
+        u8::try_from(argument).ok().and_then(Self::from_u8)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The mutable arrays of one run.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -9,92 +9,71 @@ use crate::graph::{Graph, NONE};
 use crate::phase::{Kind, Phase, RunPhase};
 use crate::timer::Limit;
 
-/// The bit of `pending` that says that some upstream ended without success.
+/// The bit of `upstream` that says that some upstream ended without success.
 const SPOILED: u32 = 1 << 31;
+/// The bit of `upstream` that says that the current attempt has started; of a subworkflow node, that its scope is open.
+const STARTED: u32 = 1 << 30;
+const PENDING: u32 = !(SPOILED | STARTED);
 
 /// Counters that only nodes with failures have.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failures {
+    /// Charged to the user's budget, timeouts of attempts included.
     pub user: u32,
+    /// Forgiven as the platform's.
     pub system: u32,
 }
 
-/// One execution of a graph. Everything that is derived is recomputed by `check.rs`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// Counters of one scope.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ScopeState {
+    /// Its nodes that have not settled.
+    pub(crate) unsettled: u32,
+    /// While it is stopped: ends that are awaited inside, at any depth.
+    pub(crate) awaited: u32,
+    /// Whether one of its nodes failed or timed out.
+    pub(crate) broken: bool,
+}
+
+/// One execution of a graph.
+#[derive(Debug, Clone)]
 pub struct Run {
-    /// Shared with other runs of the same graph; a snapshot names it by index.
-    #[serde(skip)]
     pub(crate) graph: Arc<Graph>,
     pub(crate) graph_index: u32,
+    pub(crate) state: RunState,
+}
+
+/// The arrays of a run; `check.rs` recomputes all that is derived.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct RunState {
     pub(crate) phase: RunPhase,
     pub(crate) fails_late: bool,
     pub(crate) max_parallelism: u32,
-    phases: Vec<u8>,
-    /// Upstreams that have not settled, and the `SPOILED` bit.
-    pending: Vec<u32>,
+    phases: Vec<Phase>,
+    /// Upstreams that have not settled, and the two flags.
+    upstream: Vec<u32>,
     /// Attempt numbers; empty until a node is tried again.
     attempts: Vec<u32>,
-    pub(crate) failures: HashMap<u32, Failures>,
+    pub(crate) failures: BTreeMap<u32, Failures>,
     /// Task nodes that wait for a slot, in the order they became ready.
     pub(crate) ready: VecDeque<u32>,
     /// Task nodes that hold a slot: launched and not ended.
     pub(crate) slots_used: u32,
-    /// By scope slot: nodes that have not settled.
-    pub(crate) unsettled: Vec<u32>,
-    /// By scope slot: whether a node failed.
-    pub(crate) failed: Vec<bool>,
-    /// Nodes whose attempt's end is awaited, scopes not counted.
-    pub(crate) awaited: u32,
-    /// By waiting subworkflow node: how many nodes inside it are awaited.
-    pub(crate) awaited_in_scope: HashMap<u32, u32>,
-    /// The deadlines that count; a timer of another time means nothing any more.
-    pub(crate) deadlines: HashMap<(u32, Limit), i64>,
+    /// By scope slot; the top scope's `awaited` counts while the whole run is stopped.
+    pub(crate) scopes: Vec<ScopeState>,
+    /// The deadlines that count, and no others.
+    pub(crate) deadlines: BTreeMap<(u32, Limit), i64>,
 }
 
 impl Run {
-    pub(crate) fn new(
-        graph: Arc<Graph>,
-        graph_index: u32,
-        max_parallelism: u32,
-        fails_late: bool,
-    ) -> Self {
-        let nodes = graph.node_count() as usize;
-        let mut run = Run {
-            phase: RunPhase::Running,
-            graph_index,
-            fails_late,
-            max_parallelism,
-            phases: vec![Phase::Undefined as u8; nodes],
-            pending: graph.indegree.clone(),
-            attempts: Vec::new(),
-            failures: HashMap::new(),
-            ready: VecDeque::new(),
-            slots_used: 0,
-            unsettled: Vec::new(),
-            failed: vec![false; graph.scope_count()],
-            awaited: 0,
-            awaited_in_scope: HashMap::new(),
-            deadlines: HashMap::new(),
-            graph,
-        };
-        run.unsettled = vec![0; run.graph.scope_count()];
-        run.unsettled[0] = run.graph.member_count(NONE);
-        for node in 0..run.graph.node_count() {
-            if run.graph.kind(node) == Kind::Subworkflow {
-                run.unsettled[run.graph.scope_slot(node)] = run.graph.member_count(node);
-            }
-        }
-        run
-    }
-
     /// The phase of every node, a byte each.
-    pub fn phases(&self) -> &[u8] {
-        &self.phases
+    pub fn phases(&self) -> Vec<u8> {
+        self.state.phases.iter().map(|phase| *phase as u8).collect()
     }
 
     /// Where the run stands.
     pub fn run_phase(&self) -> RunPhase {
-        self.phase
+        self.state.phase
     }
 
     /// The graph that runs.
@@ -103,25 +82,78 @@ impl Run {
     }
 
     /// Where a node stands.
-    #[inline]
     pub fn phase_of(&self, node: u32) -> Phase {
-        Phase::from_u8(self.phases[node as usize]).unwrap_or(Phase::Undefined)
+        self.state.phase_of(node)
+    }
+
+    /// The number of a node's current attempt, from 0.
+    pub fn attempt(&self, node: u32) -> u32 {
+        self.state.attempt(node)
+    }
+
+    /// Counters of a node's failures.
+    pub fn failures_of(&self, node: u32) -> Failures {
+        self.state.failures.get(&node).copied().unwrap_or_default()
+    }
+}
+
+impl RunState {
+    pub(crate) fn new(graph: &Graph, max_parallelism: u32, fails_late: bool) -> Self {
+        let nodes = graph.node_count() as usize;
+        let mut scopes = vec![ScopeState::default(); graph.scope_count()];
+        for scope in graph.subworkflows().chain([NONE]) {
+            scopes[graph.scope_slot(scope)].unsettled = graph.member_count(scope);
+        }
+        RunState {
+            phase: RunPhase::Running,
+            fails_late,
+            max_parallelism,
+            phases: vec![Phase::Undefined; nodes],
+            upstream: graph.indegree.clone(),
+            attempts: Vec::new(),
+            failures: BTreeMap::new(),
+            ready: VecDeque::new(),
+            slots_used: 0,
+            scopes,
+            deadlines: BTreeMap::new(),
+        }
+    }
+
+    /// Whether the arrays have the lengths that a graph asks for.
+    pub(crate) fn fits(&self, graph: &Graph) -> bool {
+        let nodes = graph.node_count() as usize;
+        let is_inside = |node: &u32| (*node as usize) < nodes;
+        self.phases.len() == nodes
+            && self.upstream.len() == nodes
+            && (self.attempts.is_empty() || self.attempts.len() == nodes)
+            && self.scopes.len() == graph.scope_count()
+            && self.ready.iter().all(is_inside)
+            && self.failures.keys().all(is_inside)
+            && self.deadlines.keys().all(|(node, _)| is_inside(node))
+    }
+
+    #[inline]
+    pub(crate) fn phase_of(&self, node: u32) -> Phase {
+        self.phases[node as usize]
     }
 
     #[inline]
     pub(crate) fn set_phase(&mut self, node: u32, phase: Phase) {
         debug_assert!(
             self.phase_of(node).may_become(phase),
-            "{:?} -> {phase:?}",
+            "node {node}: {:?} -> {phase:?}",
             self.phase_of(node)
         );
-        self.phases[node as usize] = phase as u8;
+        self.phases[node as usize] = phase;
     }
 
-    /// The number of a node's current attempt, from 0.
     #[inline]
-    pub fn attempt(&self, node: u32) -> u32 {
-        self.attempts.get(node as usize).copied().unwrap_or(0)
+    pub(crate) fn attempt(&self, node: u32) -> u32 {
+        if self.attempts.is_empty() {
+            0
+        } else {
+            self.attempts[node as usize]
+        }
     }
 
     pub(crate) fn next_attempt(&mut self, node: u32) {
@@ -129,34 +161,46 @@ impl Run {
             self.attempts = vec![0; self.phases.len()];
         }
         self.attempts[node as usize] += 1;
-    }
-
-    /// Counters of a node's failures.
-    pub fn failures_of(&self, node: u32) -> Failures {
-        self.failures.get(&node).copied().unwrap_or_default()
+        self.upstream[node as usize] &= !STARTED;
     }
 
     /// How many upstreams of a node have not settled.
-    #[inline]
     pub(crate) fn pending(&self, node: u32) -> u32 {
-        self.pending[node as usize] & !SPOILED
+        self.upstream[node as usize] & PENDING
     }
 
     /// Whether an upstream ended without success.
     #[inline]
     pub(crate) fn is_spoiled(&self, node: u32) -> bool {
-        self.pending[node as usize] & SPOILED != 0
+        self.upstream[node as usize] & SPOILED != 0
+    }
+
+    /// Whether the current attempt has started.
+    #[inline]
+    pub(crate) fn is_started(&self, node: u32) -> bool {
+        self.upstream[node as usize] & STARTED != 0
+    }
+
+    #[inline]
+    pub(crate) fn set_started(&mut self, node: u32) {
+        self.upstream[node as usize] |= STARTED;
+    }
+
+    /// Whether a node is a subworkflow node whose nodes may run: it has nothing of its own outside.
+    #[inline]
+    pub(crate) fn is_open_scope(&self, graph: &Graph, node: u32) -> bool {
+        graph.kind(node) == Kind::Subworkflow && self.is_started(node)
     }
 
     /// Tells a node that one upstream settled; returns whether it was the last.
     #[inline]
-    pub(crate) fn upstream_settled(&mut self, node: u32, succeeded: bool) -> bool {
-        let pending = &mut self.pending[node as usize];
-        *pending -= 1;
-        if !succeeded {
-            *pending |= SPOILED;
+    pub(crate) fn upstream_settled(&mut self, node: u32, good: bool) -> bool {
+        let upstream = &mut self.upstream[node as usize];
+        *upstream -= 1;
+        if !good {
+            *upstream |= SPOILED;
         }
-        *pending & !SPOILED == 0
+        *upstream & PENDING == 0
     }
 
     /// Whether a task may be launched now.
@@ -165,34 +209,19 @@ impl Run {
         self.max_parallelism == 0 || self.slots_used < self.max_parallelism
     }
 
-    /// Sends a node back to where it was before its scope opened.
-    pub(crate) fn reset(&mut self, node: u32) {
-        self.phases[node as usize] = Phase::Undefined as u8;
-        self.pending[node as usize] = self.graph.indegree[node as usize];
+    /// Sends a node back to where it was before its scope opened, with an attempt number that was never used.
+    pub(crate) fn reset(&mut self, graph: &Graph, node: u32) {
+        self.next_attempt(node);
+        self.phases[node as usize] = Phase::Undefined;
+        self.upstream[node as usize] = graph.indegree(node);
         self.failures.remove(&node);
-        self.deadlines.remove(&(node, Limit::Active));
-        self.deadlines.remove(&(node, Limit::Execution));
-        if let Some(attempt) = self.attempts.get_mut(node as usize) {
-            *attempt = 0;
-        }
     }
 
-    /// The nodes inside a subworkflow node, at any depth, in ascending order.
-    pub(crate) fn descendants(&self, scope: u32) -> Vec<u32> {
-        let mut found: Vec<u32> = self
-            .graph
-            .members(scope)
-            .map(<[u32]>::to_vec)
-            .unwrap_or_default();
-        let mut next = 0;
-        while next < found.len() {
-            let node = found[next];
-            next += 1;
-            if self.graph.kind(node) == Kind::Subworkflow {
-                found.extend(self.graph.members(node).unwrap_or_default());
-            }
-        }
-        found.sort_unstable();
-        found
+    /// Sends the counters of a scope back to where they were before it opened.
+    pub(crate) fn reset_scope(&mut self, graph: &Graph, scope: u32) {
+        self.scopes[graph.scope_slot(scope)] = ScopeState {
+            unsettled: graph.member_count(scope),
+            ..ScopeState::default()
+        };
     }
 }

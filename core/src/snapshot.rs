@@ -1,6 +1,6 @@
 //! A kernel as bytes and back: a magic word, a format version, the content, a checksum over the content.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crc::{CRC_32_ISCSI, Crc};
@@ -9,42 +9,45 @@ use serde::{Deserialize, Serialize};
 use crate::error::CoreError;
 use crate::graph::Graph;
 use crate::kernel::Kernel;
-use crate::run::Run;
-use crate::story::Story;
-use crate::timer::{Timer, Timers};
+use crate::run::{Run, RunState};
+use crate::timer::Timer;
 
 const MAGIC: [u8; 4] = *b"FKKS";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const CHECKSUM: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
 
-/// What is kept; the stories are not.
+/// What is kept; the stories are not, and timers are made again from the runs' deadlines.
 #[derive(Serialize, Deserialize)]
-struct Content {
+struct Content<G, R> {
     system_attempts_extra: u32,
     record_transitions: bool,
     story_capacity: u64,
     graph_count: u32,
-    /// By index: graphs that runs may still name, and those that live runs use.
-    graphs: BTreeMap<u32, (bool, Graph)>,
+    /// Graphs that runs may still name.
+    named: BTreeSet<u32>,
+    /// By index: those, and the graphs of runs that live.
+    graphs: BTreeMap<u32, G>,
     run_count: u32,
-    runs: BTreeMap<u32, Run>,
-    timers: Vec<Timer>,
+    /// By index: the graph and the arrays of each run that was not released.
+    runs: BTreeMap<u32, (u32, R)>,
 }
 
 impl Kernel {
     /// Everything but the stories, as bytes for `restore`.
     pub fn snapshot(&self) -> Result<Vec<u8>, CoreError> {
-        let mut graphs: BTreeMap<u32, (bool, Graph)> = BTreeMap::new();
-        let runs: BTreeMap<u32, Run> = (0u32..)
-            .zip(&self.runs)
-            .filter_map(|(index, run)| Some((index, (**run.as_ref()?).clone())))
-            .collect();
-        for run in runs.values() {
-            graphs.insert(run.graph_index, (false, (*run.graph).clone()));
+        let mut graphs: BTreeMap<u32, &Graph> = BTreeMap::new();
+        let mut runs: BTreeMap<u32, (u32, &RunState)> = BTreeMap::new();
+        for (index, run) in (0u32..).zip(&self.runs) {
+            if let Some(run) = run {
+                graphs.insert(run.graph_index, &run.graph);
+                runs.insert(index, (run.graph_index, &run.state));
+            }
         }
+        let mut named = BTreeSet::new();
         for (index, graph) in (0u32..).zip(&self.graphs) {
             if let Some(graph) = graph {
-                graphs.insert(index, (true, (**graph).clone()));
+                graphs.insert(index, graph);
+                named.insert(index);
             }
         }
         let content = Content {
@@ -52,10 +55,10 @@ impl Kernel {
             record_transitions: self.record_transitions,
             story_capacity: self.story_capacity as u64,
             graph_count: self.graphs.len() as u32,
+            named,
             graphs,
             run_count: self.runs.len() as u32,
             runs,
-            timers: self.timers.all().copied().collect(),
         };
         let body = postcard::to_stdvec_crc32(&content, CHECKSUM.digest())
             .map_err(|_| CoreError::BadSnapshot("it cannot be written"))?;
@@ -76,45 +79,57 @@ impl Kernel {
         if *version != VERSION {
             return Err(CoreError::BadSnapshot("it has another format version"));
         }
-        let content: Content = postcard::from_bytes_crc32(body, CHECKSUM.digest())
+        let content: Content<Graph, RunState> = postcard::from_bytes_crc32(body, CHECKSUM.digest())
             .map_err(|_| CoreError::BadSnapshot("its content is damaged"))?;
         content.into_kernel()
     }
 }
 
-impl Content {
+impl Content<Graph, RunState> {
     fn into_kernel(self) -> Result<Kernel, CoreError> {
-        let shared: BTreeMap<u32, (bool, Arc<Graph>)> = self
+        let mut kernel = Kernel::new(
+            self.system_attempts_extra,
+            self.record_transitions,
+            self.story_capacity as usize,
+        );
+        let graphs: BTreeMap<u32, Arc<Graph>> = self
             .graphs
             .into_iter()
-            .map(|(index, (named, graph))| (index, (named, Arc::new(graph))))
+            .map(|(index, graph)| (index, Arc::new(graph)))
             .collect();
-        let named = |index: u32| {
-            shared
+        let named = |index| {
+            graphs
                 .get(&index)
-                .filter(|(named, _)| *named)
-                .map(|(_, graph)| graph.clone())
+                .filter(|_| self.named.contains(&index))
+                .cloned()
         };
-        let mut runs: Vec<Option<Box<Run>>> = vec![None; self.run_count as usize];
-        for (index, mut run) in self.runs {
-            let missing = CoreError::BadSnapshot("a run's graph is missing");
-            run.graph = shared.get(&run.graph_index).ok_or(missing)?.1.clone();
-            let slot = runs
+        kernel.graphs = (0..self.graph_count).map(named).collect();
+        kernel.runs = vec![None; self.run_count as usize];
+        for (index, (graph_index, state)) in self.runs {
+            let graph = graphs
+                .get(&graph_index)
+                .ok_or(CoreError::BadSnapshot("a run's graph is missing"))?;
+            let place = kernel
+                .runs
                 .get_mut(index as usize)
                 .ok_or(CoreError::BadSnapshot("a run has no place"))?;
-            *slot = Some(Box::new(run));
+            for (&(node, limit), &deadline) in &state.deadlines {
+                kernel.timers.arm(Timer {
+                    deadline,
+                    limit,
+                    run: index,
+                    node,
+                });
+            }
+            if !state.fits(graph) {
+                return Err(CoreError::BadSnapshot("a run does not fit its graph"));
+            }
+            *place = Some(Box::new(Run {
+                graph: graph.clone(),
+                graph_index,
+                state,
+            }));
         }
-        let mut timers = Timers::default();
-        self.timers.into_iter().for_each(|timer| timers.arm(timer));
-        let story_capacity = self.story_capacity as usize;
-        Ok(Kernel {
-            graphs: (0..self.graph_count).map(named).collect(),
-            runs,
-            timers,
-            story: Story::new(story_capacity),
-            system_attempts_extra: self.system_attempts_extra,
-            record_transitions: self.record_transitions,
-            story_capacity,
-        })
+        Ok(kernel)
     }
 }

@@ -1,8 +1,7 @@
-//! Deadlines of all runs, earliest first. Timers are never removed: one that no longer means anything is dropped when its
-//! time comes, by asking the node.
+//! Deadlines of all runs, earliest first. Each run remembers its own (`RunState::deadlines`), so that one that no longer
+//! counts is taken out at once and the earliest is always a real one.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
@@ -15,42 +14,47 @@ pub(crate) enum Limit {
     Execution = 1,
 }
 
-/// A point in time at which a node is to be looked at, in nanoseconds. It means something only as long as it is the
-/// deadline that the run remembers for that node and limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+/// A point in time, in nanoseconds, at which a limit of a node is reached. Timers fire in the order of these fields.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Timer {
     pub(crate) deadline: i64,
     pub(crate) limit: Limit,
     pub(crate) run: u32,
     pub(crate) node: u32,
-    pub(crate) attempt: u32,
 }
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Timers {
-    heap: BinaryHeap<Reverse<Timer>>,
+    set: BTreeSet<Timer>,
 }
 
 impl Timers {
     pub(crate) fn arm(&mut self, timer: Timer) {
-        self.heap.push(Reverse(timer));
+        self.set.insert(timer);
+    }
+
+    pub(crate) fn disarm(&mut self, timer: Timer) {
+        self.set.remove(&timer);
     }
 
     /// The earliest deadline there is.
     pub(crate) fn next_deadline(&self) -> Option<i64> {
-        self.heap.peek().map(|Reverse(timer)| timer.deadline)
+        self.set.first().map(|timer| timer.deadline)
     }
 
-    /// Takes the earliest timer that is due.
-    pub(crate) fn due(&mut self, now: i64) -> Option<Timer> {
-        if self.next_deadline()? > now {
-            return None;
-        }
-        self.heap.pop().map(|Reverse(timer)| timer)
+    /// The earliest timer, if it is due.
+    pub(crate) fn due(&self, now: i64) -> Option<Timer> {
+        self.set
+            .first()
+            .copied()
+            .filter(|timer| timer.deadline <= now)
     }
 
-    /// All timers in no order.
-    pub(crate) fn all(&self) -> impl Iterator<Item = &Timer> {
-        self.heap.iter().map(|Reverse(timer)| timer)
+    pub(crate) fn len(&self) -> usize {
+        self.set.len()
+    }
+
+    pub(crate) fn contains(&self, timer: &Timer) -> bool {
+        self.set.contains(timer)
     }
 }

@@ -1,7 +1,9 @@
 //! What goes into a step and what comes out of it: columns.
 
+use std::fmt;
+
 use crate::graph::NONE;
-use crate::phase::{EffectKind, Refusal};
+use crate::phase::{EffectKind, EventKind, Refusal};
 
 /// Events in columns of one length.
 #[derive(Debug, Clone, Copy)]
@@ -21,6 +23,37 @@ pub struct Event {
     pub node: u32,
     pub attempt: u32,
     pub argument: i64,
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Event {
+            kind,
+            run,
+            node,
+            attempt,
+            argument,
+        } = self;
+        match EventKind::from_u8(*kind) {
+            Some(EventKind::RunCreated) => {
+                write!(
+                    formatter,
+                    "RunCreated of run {run}, graph {node}, parallelism {attempt}, argument {argument}"
+                )
+            }
+            Some(EventKind::RunAborted) => write!(formatter, "RunAborted of run {run}"),
+            Some(kind) => {
+                write!(
+                    formatter,
+                    "{kind:?} of run {run}, node {node}, attempt {attempt}, argument {argument}"
+                )
+            }
+            None => write!(
+                formatter,
+                "event {kind} of run {run}, node {node}, attempt {attempt}, argument {argument}"
+            ),
+        }
+    }
 }
 
 impl Events<'_> {

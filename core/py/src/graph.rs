@@ -1,9 +1,9 @@
 //! `Graph`: arrays to a checked graph.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use flyte_kernel_core::{Graph, NodeColumns};
-use numpy::{PyArray1, PyReadonlyArray1};
+use numpy::{Element, PyArray1, PyReadonlyArray1};
 use pyo3::prelude::*;
 use pyo3::types::PyAny;
 
@@ -11,14 +11,17 @@ use crate::arrays::{column, optional_column, view};
 use crate::detached::detached;
 use crate::errors::{from_core, kernel_error};
 
+/// A column that is written out when somebody asks for it first: the graph itself keeps defaults as nothing.
+type Column<T> = OnceLock<Vec<T>>;
+
 #[pyclass(frozen, name = "Graph", module = "flyte_kernel")]
 pub(crate) struct PyGraph {
     pub(crate) graph: Arc<Graph>,
-    kind: Vec<u8>,
-    scope: Vec<u32>,
-    attempts_max: Vec<u16>,
-    execution_timeout: Vec<i64>,
-    active_timeout: Vec<i64>,
+    kind: Column<u8>,
+    scope: Column<u32>,
+    attempts_max: Column<u16>,
+    execution_timeout: Column<i64>,
+    active_timeout: Column<i64>,
 }
 
 fn slice<'a, T: numpy::Element>(column: Option<&'a PyReadonlyArray1<'_, T>>) -> &'a [T] {
@@ -66,9 +69,16 @@ impl PyGraph {
         let (source, target) = (slice(Some(&source)), slice(Some(&target)));
         let graph = detached(py, || {
             Graph::from_edges(node_count, source, target, columns)
-        })
+        })?
         .map_err(from_core)?;
-        Ok(Self::of(graph))
+        Ok(PyGraph {
+            graph: Arc::new(graph),
+            kind: Column::new(),
+            scope: Column::new(),
+            attempts_max: Column::new(),
+            execution_timeout: Column::new(),
+            active_timeout: Column::new(),
+        })
     }
 
     #[getter]
@@ -83,27 +93,27 @@ impl PyGraph {
 
     #[getter]
     fn kind<'py>(slf: &Bound<'py, Self>) -> Bound<'py, PyArray1<u8>> {
-        view(slf.clone().into_any(), &slf.get().kind)
+        show(slf, &slf.get().kind, |graph, node| graph.kind(node) as u8)
     }
 
     #[getter]
     fn scope<'py>(slf: &Bound<'py, Self>) -> Bound<'py, PyArray1<u32>> {
-        view(slf.clone().into_any(), &slf.get().scope)
+        show(slf, &slf.get().scope, Graph::scope)
     }
 
     #[getter]
     fn attempts_max<'py>(slf: &Bound<'py, Self>) -> Bound<'py, PyArray1<u16>> {
-        view(slf.clone().into_any(), &slf.get().attempts_max)
+        show(slf, &slf.get().attempts_max, Graph::attempts_max)
     }
 
     #[getter]
     fn execution_timeout<'py>(slf: &Bound<'py, Self>) -> Bound<'py, PyArray1<i64>> {
-        view(slf.clone().into_any(), &slf.get().execution_timeout)
+        show(slf, &slf.get().execution_timeout, Graph::execution_timeout)
     }
 
     #[getter]
     fn active_timeout<'py>(slf: &Bound<'py, Self>) -> Bound<'py, PyArray1<i64>> {
-        view(slf.clone().into_any(), &slf.get().active_timeout)
+        show(slf, &slf.get().active_timeout, Graph::active_timeout)
     }
 
     fn downstream<'py>(slf: &Bound<'py, Self>, node: u32) -> PyResult<Bound<'py, PyArray1<u32>>> {
@@ -127,19 +137,16 @@ impl PyGraph {
     }
 }
 
-impl PyGraph {
-    fn of(graph: Graph) -> Self {
-        let nodes = 0..graph.node_count();
-        PyGraph {
-            kind: nodes.clone().map(|node| graph.kind(node) as u8).collect(),
-            scope: nodes.clone().map(|node| graph.scope(node)).collect(),
-            attempts_max: nodes.clone().map(|node| graph.attempts_max(node)).collect(),
-            execution_timeout: nodes
-                .clone()
-                .map(|node| graph.execution_timeout(node))
-                .collect(),
-            active_timeout: nodes.map(|node| graph.active_timeout(node)).collect(),
-            graph: Arc::new(graph),
-        }
-    }
+fn show<'py, T: Element + Send + Sync>(
+    slf: &Bound<'py, PyGraph>,
+    column: &Column<T>,
+    of: impl Fn(&Graph, u32) -> T,
+) -> Bound<'py, PyArray1<T>> {
+    let graph = &slf.get().graph;
+    let column = column.get_or_init(|| {
+        (0..graph.node_count())
+            .map(|node| of(graph, node))
+            .collect()
+    });
+    view(slf.clone().into_any(), column)
 }

@@ -1,8 +1,8 @@
 //! `Kernel` and `Turn`: columns in, columns out, the GIL released in between.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
-use flyte_kernel_core::{Events, Kernel, Turn};
+use flyte_kernel_core::{CoreError, Events, Kernel, Turn};
 use numpy::{PyArray1, PyArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::{PyAny, PyBytes};
@@ -19,12 +19,29 @@ pub(crate) struct PyKernel {
 
 impl PyKernel {
     /// Waits for the lock without the GIL, so that a thread in `step` can come back for it.
-    fn locked<T: Send>(&self, py: Python<'_>, work: impl FnOnce(&mut Kernel) -> T + Send) -> T {
+    fn locked<T: Send>(
+        &self,
+        py: Python<'_>,
+        work: impl FnOnce(&mut Kernel) -> T + Send,
+    ) -> PyResult<T> {
         detached(py, || {
-            let mut kernel: MutexGuard<'_, Kernel> =
-                self.kernel.lock().unwrap_or_else(PoisonError::into_inner);
-            work(&mut kernel)
+            self.kernel.lock().ok().map(|mut kernel| work(&mut kernel))
+        })?
+        .ok_or_else(|| {
+            kernel_error(
+                "InternalError",
+                "the core panicked before and this kernel can no longer be trusted".to_owned(),
+            )
         })
+    }
+
+    /// The same for work that may fail.
+    fn tried<T: Send>(
+        &self,
+        py: Python<'_>,
+        work: impl FnOnce(&mut Kernel) -> Result<T, CoreError> + Send,
+    ) -> PyResult<T> {
+        self.locked(py, work)?.map_err(from_core)
     }
 }
 
@@ -42,14 +59,13 @@ impl PyKernel {
         }
     }
 
-    fn add_graph(&self, py: Python<'_>, graph: &Bound<'_, PyGraph>) -> u32 {
+    fn add_graph(&self, py: Python<'_>, graph: &Bound<'_, PyGraph>) -> PyResult<u32> {
         let graph = graph.get().graph.clone();
         self.locked(py, |kernel| kernel.add_graph(graph))
     }
 
     fn release_graph(&self, py: Python<'_>, index: u32) -> PyResult<()> {
-        self.locked(py, |kernel| kernel.release_graph(index))
-            .map_err(from_core)
+        self.tried(py, |kernel| kernel.release_graph(index))
     }
 
     #[expect(clippy::too_many_arguments, reason = "one argument a column")]
@@ -75,22 +91,20 @@ impl PyKernel {
             attempt: attempt.as_slice()?,
             argument: argument.as_slice()?,
         };
-        let turn = self
-            .locked(py, |kernel| kernel.step(now, &events))
-            .map_err(from_core)?;
+        let turn = self.tried(py, |kernel| kernel.step(now, &events))?;
         Ok(PyTurn::of(turn))
     }
 
-    fn next_deadline(&self, py: Python<'_>) -> Option<i64> {
+    fn next_deadline(&self, py: Python<'_>) -> PyResult<Option<i64>> {
         self.locked(py, |kernel| kernel.next_deadline())
     }
 
     #[getter]
-    fn run_count(&self, py: Python<'_>) -> u32 {
+    fn run_count(&self, py: Python<'_>) -> PyResult<u32> {
         self.locked(py, |kernel| kernel.run_count())
     }
 
-    fn is_live(&self, py: Python<'_>, run: u32) -> bool {
+    fn is_live(&self, py: Python<'_>, run: u32) -> PyResult<bool> {
         self.locked(py, |kernel| {
             kernel
                 .run(run)
@@ -99,67 +113,49 @@ impl PyKernel {
     }
 
     fn run_phase(&self, py: Python<'_>, run: u32) -> PyResult<u8> {
-        self.locked(py, |kernel| {
-            kernel.run(run).map(|found| found.run_phase() as u8)
-        })
-        .map_err(from_core)
+        self.tried(py, |kernel| Ok(kernel.run(run)?.run_phase() as u8))
     }
 
     fn phases<'py>(&self, py: Python<'py>, run: u32) -> PyResult<Bound<'py, PyArray1<u8>>> {
-        let phases = self.locked(py, |kernel| {
-            kernel.run(run).map(|found| found.phases().to_vec())
-        });
-        Ok(read_only(PyArray1::from_vec(
-            py,
-            phases.map_err(from_core)?,
-        )))
+        let phases = self.tried(py, |kernel| Ok(kernel.run(run)?.phases()))?;
+        Ok(read_only(PyArray1::from_vec(py, phases)))
     }
 
     fn attempts<'py>(&self, py: Python<'py>, run: u32) -> PyResult<Bound<'py, PyArray1<u32>>> {
-        let attempts = self.locked(py, |kernel| {
-            kernel.run(run).map(|found| {
-                (0..found.graph().node_count())
-                    .map(|node| found.attempt(node))
-                    .collect()
-            })
-        });
-        Ok(read_only(PyArray1::from_vec(
-            py,
-            attempts.map_err(from_core)?,
-        )))
+        let attempts = self.tried(py, |kernel| {
+            let found = kernel.run(run)?;
+            Ok((0..found.graph().node_count())
+                .map(|node| found.attempt(node))
+                .collect())
+        })?;
+        Ok(read_only(PyArray1::from_vec(py, attempts)))
     }
 
     fn counters(&self, py: Python<'_>, run: u32, node: u32) -> PyResult<(u32, u32, u32)> {
-        let (attempt, failures) = self
-            .locked(py, |kernel| kernel.counters(run, node))
-            .map_err(from_core)?;
+        let (attempt, failures) = self.tried(py, |kernel| kernel.counters(run, node))?;
         Ok((attempt, failures.user, failures.system))
     }
 
     fn release(&self, py: Python<'_>, run: u32) -> PyResult<()> {
-        self.locked(py, |kernel| kernel.release(run))
-            .map_err(from_core)
+        self.tried(py, |kernel| kernel.release(run))
     }
 
-    fn story(&self, py: Python<'_>, run: u32, node: u32) -> String {
+    fn story(&self, py: Python<'_>, run: u32, node: u32) -> PyResult<String> {
         self.locked(py, |kernel| kernel.story(run, node))
     }
 
     fn check_invariants(&self, py: Python<'_>) -> PyResult<()> {
-        self.locked(py, |kernel| kernel.check_invariants())
-            .map_err(from_core)
+        self.tried(py, |kernel| kernel.check_invariants())
     }
 
     fn snapshot<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
-        let bytes = self
-            .locked(py, |kernel| kernel.snapshot())
-            .map_err(from_core)?;
+        let bytes = self.tried(py, |kernel| kernel.snapshot())?;
         Ok(PyBytes::new(py, &bytes))
     }
 
     #[staticmethod]
     fn restore(py: Python<'_>, data: &[u8]) -> PyResult<Self> {
-        let kernel = detached(py, || Kernel::restore(data)).map_err(from_core)?;
+        let kernel = detached(py, || Kernel::restore(data))?.map_err(from_core)?;
         Ok(PyKernel {
             kernel: Mutex::new(kernel),
         })
