@@ -2,8 +2,8 @@
 
 Times are int64 nanoseconds. Arrays that go in must be one-dimensional, contiguous and of the dtype that is named, or
 GraphError says what was found; arrays that come out are read-only views. Every class may be used from several threads:
-long work releases the GIL and waits for its lock without it. A panic of the core is InternalError, and so is every later call
-of that kernel.
+long work releases the GIL and waits for its lock without it. A panic of the core is InternalError, and so is every
+later call of that kernel.
 """
 
 from typing import final
