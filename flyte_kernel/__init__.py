@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flyte_kernel._core import Graph, Kernel, Turn, __version__
+from flyte_kernel._core import Graph, Journal, Kernel, Turn, __version__
 from flyte_kernel.phases import (
     AbortReason,
     EffectKind,
@@ -20,6 +20,7 @@ __all__ = [
     "EventKind",
     "FailureClass",
     "Graph",
+    "Journal",
     "Kernel",
     "NodeKind",
     "NodePhase",

@@ -6,6 +6,8 @@ long work releases the GIL and waits for its lock without it. A panic of the cor
 later call of that kernel.
 """
 
+from collections.abc import Iterator
+from os import PathLike
 from typing import final
 
 import numpy as np
@@ -187,3 +189,51 @@ class Turn:
 
     def refusal(self, index: int) -> StateError:
         """Return the error of a refused event, with the story of its node; `index` counts refusals."""
+
+@final
+class Journal:
+    """An append-only journal of opaque blocks in a folder that belongs to this object alone.
+
+    What `commit` acknowledged is there after any crash, or `open` refuses. Raises StorageFullError when no space is left
+    (nothing acknowledged is lost, the same call may be repeated), StorageError when the disk fails or after `close`.
+    """
+
+    @staticmethod
+    def open(folder: str | PathLike[str], *, segment_bytes: int = 67108864) -> Journal:
+        """Open a journal, made if absent; a commit torn by a crash is cut off.
+
+        Raises FolderLockedError if another process has it, CorruptRecordError naming file and offset if anything that was
+        durable is missing or changed.
+        """
+
+    @property
+    def last_sequence(self) -> int:
+        """The sequence of the newest durable block; 0 if there is none."""
+
+    def append(self, payload: bytes) -> int:
+        """Buffer one block; return the sequence it will have once committed."""
+
+    def commit(self) -> None:
+        """Make every buffered block durable with one write and one sync."""
+
+    def rollback(self) -> None:
+        """Drop what is buffered."""
+
+    def replay(self, after: int) -> JournalReplay:
+        """Iterate over (sequence, payload) of the durable blocks after a sequence."""
+
+    def write_snapshot(self, sequence: int, payload: bytes) -> None:
+        """Keep a state as of a durable sequence; the newest two are kept."""
+
+    def load_snapshot(self) -> tuple[int, bytes] | None:
+        """Return the newest state that reads back as it was written."""
+
+    def close(self) -> None:
+        """Give up the folder; what is buffered is dropped."""
+
+@final
+class JournalReplay(Iterator[tuple[int, bytes]]):
+    """The blocks of a journal as of when it was asked; CorruptRecordError at the first that is not what was written."""
+
+    def __iter__(self) -> JournalReplay: ...
+    def __next__(self) -> tuple[int, bytes]: ...

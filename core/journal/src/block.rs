@@ -53,7 +53,10 @@ fn padded(length: usize) -> usize {
 impl Header {
     /// Reads a header; `None` if these bytes cannot be one.
     pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
-        if bytes.len() < HEADER_BYTES || u32_at(bytes, 0) != MAGIC || u32_at(bytes, 36) != crc32fast::hash(&bytes[..36]) {
+        if bytes.len() < HEADER_BYTES
+            || u32_at(bytes, 0) != MAGIC
+            || u32_at(bytes, 36) != crc32fast::hash(&bytes[..36])
+        {
             return None;
         }
         let header = Header {
@@ -90,19 +93,31 @@ impl Header {
         if self.flags & LZ4 == 0 {
             return Ok(stored.to_vec());
         }
-        lz4_flex::block::decompress(stored, self.unpacked as usize).map_err(|_| "its content cannot be unpacked")
+        lz4_flex::block::decompress(stored, self.unpacked as usize)
+            .map_err(|_| "its content cannot be unpacked")
     }
 }
 
 /// Appends a block to `out`.
 pub(crate) fn write(out: &mut Vec<u8>, payload: &[u8], sequence: u64, commit: u64) -> Result<()> {
     if payload.len() > PAYLOAD_BYTES_MAX {
-        let message = format!("a block holds at most {PAYLOAD_BYTES_MAX} bytes, not {}", payload.len());
+        let message = format!(
+            "a block holds at most {PAYLOAD_BYTES_MAX} bytes, not {}",
+            payload.len()
+        );
         return Err(JournalError::Argument(message));
     }
-    let packed = if payload.len() >= COMPRESS_FROM { lz4_flex::block::compress(payload) } else { Vec::new() };
+    let packed = if payload.len() >= COMPRESS_FROM {
+        lz4_flex::block::compress(payload)
+    } else {
+        Vec::new()
+    };
     let saves = !packed.is_empty() && packed.len() < payload.len();
-    let (flags, stored) = if saves { (LZ4, packed.as_slice()) } else { (0, payload) };
+    let (flags, stored) = if saves {
+        (LZ4, packed.as_slice())
+    } else {
+        (0, payload)
+    };
     let start = out.len();
     for word in [MAGIC, flags, stored.len() as u32, payload.len() as u32] {
         out.extend_from_slice(&word.to_le_bytes());

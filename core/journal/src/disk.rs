@@ -46,11 +46,17 @@ pub struct FolderDisk {
 impl FolderDisk {
     /// Make the folder if absent and take its lock.
     pub fn lock(folder: &Path) -> Result<Self> {
-        make_folder(folder).map_err(|source| JournalError::of("make the folder", folder, source))?;
+        make_folder(folder)
+            .map_err(|source| JournalError::of("make the folder", folder, source))?;
         let path = folder.join(LOCK_NAME);
         let lock = take_lock(folder, &path)?;
-        let handle = File::open(folder).map_err(|source| JournalError::of("open the folder", folder, source))?;
-        Ok(Self { folder: folder.to_path_buf(), handle, _lock: lock })
+        let handle = File::open(folder)
+            .map_err(|source| JournalError::of("open the folder", folder, source))?;
+        Ok(Self {
+            folder: folder.to_path_buf(),
+            handle,
+            _lock: lock,
+        })
     }
 }
 
@@ -59,42 +65,71 @@ fn make_folder(folder: &Path) -> io::Result<()> {
         return Ok(());
     }
     fs::create_dir_all(folder)?;
-    let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let parent = folder
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
     File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 fn take_lock(folder: &Path, path: &Path) -> Result<File> {
     let failed = |source| JournalError::of("lock", path, source);
-    let mut lock =
-        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(failed)?;
+    let mut lock = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+        .map_err(failed)?;
     match lock.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let mut text = String::new();
-            let pid = lock.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
-            return Err(JournalError::Locked { folder: folder.to_path_buf(), pid });
+            let pid = lock
+                .read_to_string(&mut text)
+                .ok()
+                .and_then(|_| text.trim().parse().ok());
+            return Err(JournalError::Locked {
+                folder: folder.to_path_buf(),
+                pid,
+            });
         }
         Err(TryLockError::Error(source)) => return Err(failed(source)),
     }
     // The text only makes another opener's message better: a full disk must not keep the journal from opening.
-    let _ = lock.set_len(0).and_then(|()| write!(lock, "{}", std::process::id()));
+    let _ = lock
+        .set_len(0)
+        .and_then(|()| write!(lock, "{}", std::process::id()));
     Ok(lock)
 }
 
 impl Disk for FolderDisk {
     fn names(&self) -> io::Result<Vec<String>> {
         fs::read_dir(&self.folder)?
-            .filter_map(|entry| entry.map(|entry| entry.file_name().into_string().ok()).transpose())
+            .filter_map(|entry| {
+                entry
+                    .map(|entry| entry.file_name().into_string().ok())
+                    .transpose()
+            })
             .collect()
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(self.path(name))?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(self.path(name))?;
         Ok(Box::new(file))
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(OpenOptions::new().read(true).write(true).open(self.path(name))?))
+        Ok(Box::new(
+            OpenOptions::new()
+                .read(true)
+                .write(true)
+                .open(self.path(name))?,
+        ))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -140,7 +175,11 @@ impl DiskFile for File {
 }
 
 /// Write all of `bytes`, or fail; how much of it arrived is then unknown.
-pub(crate) fn write_all_at(file: &dyn DiskFile, mut offset: u64, mut bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn write_all_at(
+    file: &dyn DiskFile,
+    mut offset: u64,
+    mut bytes: &[u8],
+) -> io::Result<()> {
     while !bytes.is_empty() {
         match file.write_at(offset, bytes) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),

@@ -12,22 +12,39 @@ pub enum JournalError {
 
     /// What was durable once no longer reads back as it was written.
     #[error("{} is damaged at byte {offset}: {reason}; {advice}", file.display())]
-    Corrupt { file: PathBuf, offset: u64, reason: String, advice: String },
+    Corrupt {
+        file: PathBuf,
+        offset: u64,
+        reason: String,
+        advice: String,
+    },
 
     /// The file was written in a format that this version does not read.
     #[error(
         "{} has journal format {found}, this version reads format {supported}; open it with the version that wrote it",
         file.display()
     )]
-    Version { file: PathBuf, found: u32, supported: u32 },
+    Version {
+        file: PathBuf,
+        found: u32,
+        supported: u32,
+    },
 
     /// No space is left; nothing acknowledged is lost, the operation may be repeated once there is.
     #[error("no space is left to {doing} {}: {source}; free some and repeat", file.display())]
-    Full { doing: &'static str, file: PathBuf, source: io::Error },
+    Full {
+        doing: &'static str,
+        file: PathBuf,
+        source: io::Error,
+    },
 
     /// The disk failed for another reason.
     #[error("could not {doing} {}: {source}", file.display())]
-    Io { doing: &'static str, file: PathBuf, source: io::Error },
+    Io {
+        doing: &'static str,
+        file: PathBuf,
+        source: io::Error,
+    },
 
     /// An earlier write or sync failed, so what the operating system shows need not be what the disk holds.
     #[error("the journal stopped because it {cause}; check the disk, then open the journal again")]
@@ -51,9 +68,17 @@ impl JournalError {
     pub(crate) fn of(doing: &'static str, file: &Path, source: io::Error) -> Self {
         let file = file.to_path_buf();
         if is_full(&source) {
-            Self::Full { doing, file, source }
+            Self::Full {
+                doing,
+                file,
+                source,
+            }
         } else {
-            Self::Io { doing, file, source }
+            Self::Io {
+                doing,
+                file,
+                source,
+            }
         }
     }
 

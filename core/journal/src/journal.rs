@@ -46,7 +46,8 @@ impl Journal {
     /// Opens a journal on any disk.
     pub fn open_disk(disk: Arc<dyn Disk>, segment_bytes: u64) -> Result<Self> {
         if segment_bytes < SEGMENT_BYTES_MIN {
-            let message = format!("segments hold at least {SEGMENT_BYTES_MIN} bytes, not {segment_bytes}");
+            let message =
+                format!("segments hold at least {SEGMENT_BYTES_MIN} bytes, not {segment_bytes}");
             return Err(JournalError::Argument(message));
         }
         let recovered = recover(&*disk)?;
@@ -117,13 +118,21 @@ impl Journal {
 
     /// Streams the durable blocks after a sequence.
     pub fn replay(&self, after: u64) -> Replay {
-        Replay::new(self.disk.clone(), self.segments.clone(), after, self.last_sequence)
+        Replay::new(
+            self.disk.clone(),
+            self.segments.clone(),
+            after,
+            self.last_sequence,
+        )
     }
 
     /// Keeps the state as of a durable sequence.
     pub fn write_snapshot(&self, sequence: u64, payload: &[u8]) -> Result<()> {
         if sequence > self.last_sequence {
-            let message = format!("a snapshot of sequence {sequence} is ahead of the journal at {}", self.last_sequence);
+            let message = format!(
+                "a snapshot of sequence {sequence} is ahead of the journal at {}",
+                self.last_sequence
+            );
             return Err(JournalError::Argument(message));
         }
         snapshot::store(&*self.disk, sequence, payload)
@@ -136,7 +145,9 @@ impl Journal {
 
     fn check(&self) -> Result<()> {
         match &self.poison {
-            Some(cause) => Err(JournalError::Poisoned { cause: cause.clone() }),
+            Some(cause) => Err(JournalError::Poisoned {
+                cause: cause.clone(),
+            }),
             None => Ok(()),
         }
     }
@@ -148,7 +159,9 @@ impl Journal {
     /// Begins a new segment if the buffered blocks do not fit into the current one.
     fn make_room(&mut self) -> Result<()> {
         let needed = self.pending.len() as u64;
-        if !self.segments.is_empty() && (self.end + needed <= self.segment_bytes || self.end == FIRST) {
+        if !self.segments.is_empty()
+            && (self.end + needed <= self.segment_bytes || self.end == FIRST)
+        {
             return Ok(());
         }
         let index = self.segments.last().map_or(1, |last| last.index + 1);

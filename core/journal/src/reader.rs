@@ -8,7 +8,11 @@ use crate::segment::{self, Segment};
 /// What stands at a place in a segment.
 pub(crate) enum Found {
     /// A whole block: its header, what is stored, and where it ends.
-    Block { header: Header, stored: Vec<u8>, end: u64 },
+    Block {
+        header: Header,
+        stored: Vec<u8>,
+        end: u64,
+    },
     /// Zeros, or the end of the file, where a header would begin.
     Nothing,
     /// Something else; `end` is where it would end if its header can be believed.
@@ -32,9 +36,14 @@ pub(crate) fn read(disk: &dyn Disk, segment: &Segment, offset: u64) -> Result<Fo
         return Ok(Found::Damaged { end: None });
     }
     let mut stored = vec![0; header.stored_bytes()];
-    let length = read_up_to(&*segment.file, offset + HEADER_BYTES as u64, &mut stored).map_err(failed)?;
+    let length =
+        read_up_to(&*segment.file, offset + HEADER_BYTES as u64, &mut stored).map_err(failed)?;
     if length == stored.len() && header.matches(&stored) {
-        Ok(Found::Block { header, stored, end })
+        Ok(Found::Block {
+            header,
+            stored,
+            end,
+        })
     } else {
         Ok(Found::Damaged { end: Some(end) })
     }

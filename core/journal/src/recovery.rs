@@ -21,9 +21,13 @@ pub(crate) fn recover(disk: &dyn Disk) -> Result<Recovered> {
     let listed = |source| JournalError::of("list", &disk.path(""), source);
     let names = disk.names().map_err(listed)?;
     for name in names.iter().filter(|name| name.ends_with(".partial")) {
-        disk.remove(name).map_err(|source| JournalError::of("remove", &disk.path(name), source))?;
+        disk.remove(name)
+            .map_err(|source| JournalError::of("remove", &disk.path(name), source))?;
     }
-    let mut indices: Vec<u64> = names.iter().filter_map(|name| segment::index_of(name)).collect();
+    let mut indices: Vec<u64> = names
+        .iter()
+        .filter_map(|name| segment::index_of(name))
+        .collect();
     indices.sort_unstable();
     let mut segments: Vec<Segment> = Vec::new();
     for index in indices {
@@ -34,10 +38,18 @@ pub(crate) fn recover(disk: &dyn Disk) -> Result<Recovered> {
         segments.push(Segment::open(disk, index)?);
     }
     let Some(last) = segments.last().cloned() else {
-        return Ok(Recovered { segments, last_sequence: 0, end: FIRST });
+        return Ok(Recovered {
+            segments,
+            last_sequence: 0,
+            end: FIRST,
+        });
     };
     let (last_sequence, end) = find_end(disk, &last)?;
-    Ok(Recovered { segments, last_sequence, end })
+    Ok(Recovered {
+        segments,
+        last_sequence,
+        end,
+    })
 }
 
 fn missing(disk: &dyn Disk, index: u64) -> JournalError {
@@ -78,19 +90,32 @@ fn find_end(disk: &dyn Disk, segment: &Segment) -> Result<(u64, u64)> {
 
 /// Zeros where a block would begin end the journal, unless a later commit stands behind them. What a torn commit may
 /// have left there is cut as well.
-fn check_nothing_behind(disk: &dyn Disk, segment: &Segment, offset: u64, sequence: u64) -> Result<()> {
+fn check_nothing_behind(
+    disk: &dyn Disk,
+    segment: &Segment,
+    offset: u64,
+    sequence: u64,
+) -> Result<()> {
     refuse_later_commit(disk, segment, offset, sequence)?;
     cut(disk, segment, offset)
 }
 
 /// A torn commit is the last one and shows a hole: some sector of it was never written and reads as zeros.
-fn check_torn(disk: &dyn Disk, segment: &Segment, offset: u64, end: Option<u64>, sequence: u64) -> Result<()> {
+fn check_torn(
+    disk: &dyn Disk,
+    segment: &Segment,
+    offset: u64,
+    end: Option<u64>,
+    sequence: u64,
+) -> Result<()> {
     refuse_later_commit(disk, segment, offset, sequence)?;
     let Some(end) = end else {
         // The header itself is not whole. It lies in at most two sectors, one of which must be missing.
         return match has_hole(disk, segment, offset, offset + HEADER_BYTES as u64)? {
             true => Ok(()),
-            false => Err(segment.corrupt(disk, offset, "the header of its last block makes no sense")),
+            false => {
+                Err(segment.corrupt(disk, offset, "the header of its last block makes no sense"))
+            }
         };
     };
     match has_hole(disk, segment, offset, end)? {
@@ -99,10 +124,18 @@ fn check_torn(disk: &dyn Disk, segment: &Segment, offset: u64, end: Option<u64>,
     }
 }
 
-fn refuse_later_commit(disk: &dyn Disk, segment: &Segment, offset: u64, sequence: u64) -> Result<()> {
+fn refuse_later_commit(
+    disk: &dyn Disk,
+    segment: &Segment,
+    offset: u64,
+    sequence: u64,
+) -> Result<()> {
     match find_later_commit(disk, segment, offset, sequence + 1)? {
         Some(later) => {
-            let reason = format!("block {} is not what was written, but a later one at byte {later} is", sequence + 1);
+            let reason = format!(
+                "block {} is not what was written, but a later one at byte {later} is",
+                sequence + 1
+            );
             Err(segment.corrupt(disk, offset, reason))
         }
         None => Ok(()),
@@ -110,7 +143,12 @@ fn refuse_later_commit(disk: &dyn Disk, segment: &Segment, offset: u64, sequence
 }
 
 /// Finds a whole block of a commit that began after `sequence`.
-fn find_later_commit(disk: &dyn Disk, segment: &Segment, from: u64, sequence: u64) -> Result<Option<u64>> {
+fn find_later_commit(
+    disk: &dyn Disk,
+    segment: &Segment,
+    from: u64,
+    sequence: u64,
+) -> Result<Option<u64>> {
     let failed = |source| JournalError::of("read", &disk.path(&segment.name), source);
     let length = segment.file.length().map_err(failed)?;
     let mut window = vec![0; SEARCH_BYTES + HEADER_BYTES];
@@ -118,9 +156,16 @@ fn find_later_commit(disk: &dyn Disk, segment: &Segment, from: u64, sequence: u6
     while at < length {
         let filled = read_up_to(&*segment.file, at, &mut window).map_err(failed)?;
         for place in (0..filled.min(SEARCH_BYTES)).step_by(8) {
-            let Some(header) = window.get(place..place + HEADER_BYTES).and_then(Header::read) else { continue };
+            let Some(header) = window
+                .get(place..place + HEADER_BYTES)
+                .and_then(Header::read)
+            else {
+                continue;
+            };
             let offset = at + place as u64;
-            if header.commit > sequence && matches!(read(disk, segment, offset)?, Found::Block { .. }) {
+            if header.commit > sequence
+                && matches!(read(disk, segment, offset)?, Found::Block { .. })
+            {
                 return Ok(Some(offset));
             }
         }
@@ -154,7 +199,9 @@ fn has_hole(disk: &dyn Disk, segment: &Segment, from: u64, to: u64) -> Result<bo
 fn cut(disk: &dyn Disk, segment: &Segment, offset: u64) -> Result<()> {
     let failed = |source| JournalError::of("cut", &disk.path(&segment.name), source);
     let length = segment.file.length().map_err(failed)?;
-    let Some(last) = last_byte_set(disk, segment, offset, length)? else { return Ok(()) };
+    let Some(last) = last_byte_set(disk, segment, offset, length)? else {
+        return Ok(());
+    };
     write_zeros(&*segment.file, offset, last + 1).map_err(failed)?;
     segment.file.sync().map_err(failed)
 }

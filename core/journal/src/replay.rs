@@ -20,18 +20,38 @@ pub struct Replay {
 
 impl Replay {
     pub(crate) fn new(disk: Arc<dyn Disk>, segments: Vec<Segment>, after: u64, last: u64) -> Self {
-        let place = segments.iter().rposition(|segment| segment.first_sequence <= after + 1).unwrap_or(0);
-        let next = segments.get(place).map_or(1, |segment| segment.first_sequence);
-        Replay { disk, segments, place, offset: FIRST, next, after, last }
+        let place = segments
+            .iter()
+            .rposition(|segment| segment.first_sequence <= after + 1)
+            .unwrap_or(0);
+        let next = segments
+            .get(place)
+            .map_or(1, |segment| segment.first_sequence);
+        Replay {
+            disk,
+            segments,
+            place,
+            offset: FIRST,
+            next,
+            after,
+            last,
+        }
     }
 
     fn step(&mut self) -> Result<Option<(u64, Vec<u8>)>> {
         while self.next <= self.last {
             let segment = &self.segments[self.place];
             match read(&*self.disk, segment, self.offset)? {
-                Found::Block { header, stored, end } => {
+                Found::Block {
+                    header,
+                    stored,
+                    end,
+                } => {
                     if header.sequence != self.next {
-                        let reason = format!("block {} stands where {} belongs", header.sequence, self.next);
+                        let reason = format!(
+                            "block {} stands where {} belongs",
+                            header.sequence, self.next
+                        );
                         return Err(segment.corrupt(&*self.disk, self.offset, reason));
                     }
                     let offset = self.offset;
@@ -58,7 +78,9 @@ impl Replay {
     }
 
     fn continues_in_next(&self) -> bool {
-        self.segments.get(self.place + 1).is_some_and(|segment| segment.first_sequence == self.next)
+        self.segments
+            .get(self.place + 1)
+            .is_some_and(|segment| segment.first_sequence == self.next)
     }
 }
 

@@ -26,12 +26,20 @@ pub(crate) fn name(index: u64) -> String {
 
 /// The index in a segment's file name.
 pub(crate) fn index_of(name: &str) -> Option<u64> {
-    name.strip_prefix("segment-")?.strip_suffix(".journal")?.parse().ok()
+    name.strip_prefix("segment-")?
+        .strip_suffix(".journal")?
+        .parse()
+        .ok()
 }
 
 impl Segment {
     /// Makes a segment with room for `bytes` and gives it its name once it is whole.
-    pub(crate) fn create(disk: &dyn Disk, index: u64, first_sequence: u64, bytes: u64) -> Result<Self> {
+    pub(crate) fn create(
+        disk: &dyn Disk,
+        index: u64,
+        first_sequence: u64,
+        bytes: u64,
+    ) -> Result<Self> {
         let name = name(index);
         let partial = format!("{name}.partial");
         let path = disk.path(&name);
@@ -44,7 +52,12 @@ impl Segment {
             Ok(file)
         });
         match made {
-            Ok(file) => Ok(Segment { name, index, first_sequence, file: Arc::from(file) }),
+            Ok(file) => Ok(Segment {
+                name,
+                index,
+                first_sequence,
+                file: Arc::from(file),
+            }),
             Err(source) => {
                 let _ = disk.remove(&partial);
                 Err(JournalError::of("make", &path, source))
@@ -56,9 +69,12 @@ impl Segment {
     pub(crate) fn open(disk: &dyn Disk, index: u64) -> Result<Self> {
         let name = name(index);
         let path = disk.path(&name);
-        let file = disk.open(&name).map_err(|source| JournalError::of("open", &path, source))?;
+        let file = disk
+            .open(&name)
+            .map_err(|source| JournalError::of("open", &path, source))?;
         let mut bytes = [0; HEADER_BYTES as usize];
-        let length = read_up_to(&*file, 0, &mut bytes).map_err(|source| JournalError::of("read", &path, source))?;
+        let length = read_up_to(&*file, 0, &mut bytes)
+            .map_err(|source| JournalError::of("read", &path, source))?;
         let corrupt = |reason: &str| JournalError::Corrupt {
             file: path.clone(),
             offset: 0,
@@ -68,10 +84,15 @@ impl Segment {
         if length < bytes.len() || &bytes[..8] != MAGIC {
             return Err(corrupt("it does not begin like a journal segment"));
         }
-        let number = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap_or_default());
+        let number =
+            |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap_or_default());
         let found = number(8) as u32;
         if found != VERSION {
-            return Err(JournalError::Version { file: path, found, supported: VERSION });
+            return Err(JournalError::Version {
+                file: path,
+                found,
+                supported: VERSION,
+            });
         }
         if crc32fast::hash(&bytes[..56]) as u64 != number(56) {
             return Err(corrupt("its header does not match its checksum"));
@@ -79,13 +100,28 @@ impl Segment {
         if number(16) != index {
             return Err(corrupt("its header names another segment"));
         }
-        Ok(Segment { name, index, first_sequence: number(24), file: Arc::from(file) })
+        Ok(Segment {
+            name,
+            index,
+            first_sequence: number(24),
+            file: Arc::from(file),
+        })
     }
 
     /// The error for a block of this segment that was durable once and no longer is what it was.
-    pub(crate) fn corrupt(&self, disk: &dyn Disk, offset: u64, reason: impl Into<String>) -> JournalError {
+    pub(crate) fn corrupt(
+        &self,
+        disk: &dyn Disk,
+        offset: u64,
+        reason: impl Into<String>,
+    ) -> JournalError {
         let (file, advice) = (disk.path(&self.name), RESTORE.to_owned());
-        JournalError::Corrupt { file, offset, reason: reason.into(), advice }
+        JournalError::Corrupt {
+            file,
+            offset,
+            reason: reason.into(),
+            advice,
+        }
     }
 }
 

@@ -11,11 +11,16 @@ fn name(sequence: u64) -> String {
 }
 
 fn sequence_of(name: &str) -> Option<u64> {
-    name.strip_prefix("snapshot-")?.strip_suffix(".state")?.parse().ok()
+    name.strip_prefix("snapshot-")?
+        .strip_suffix(".state")?
+        .parse()
+        .ok()
 }
 
 fn sequences(disk: &dyn Disk) -> Result<Vec<u64>> {
-    let names = disk.names().map_err(|source| JournalError::of("list", &disk.path(""), source))?;
+    let names = disk
+        .names()
+        .map_err(|source| JournalError::of("list", &disk.path(""), source))?;
     let mut found: Vec<u64> = names.iter().filter_map(|name| sequence_of(name)).collect();
     found.sort_unstable();
     Ok(found)
@@ -47,7 +52,11 @@ pub(crate) fn store(disk: &dyn Disk, sequence: u64, payload: &[u8]) -> Result<()
 
 /// The newest state that reads back as it was written and is not ahead of the journal.
 pub(crate) fn load(disk: &dyn Disk, last_sequence: u64) -> Result<Option<(u64, Vec<u8>)>> {
-    for sequence in sequences(disk)?.into_iter().rev().filter(|sequence| *sequence <= last_sequence) {
+    for sequence in sequences(disk)?
+        .into_iter()
+        .rev()
+        .filter(|sequence| *sequence <= last_sequence)
+    {
         if let Some(payload) = read(disk, sequence)? {
             return Ok(Some((sequence, payload)));
         }
@@ -61,7 +70,9 @@ fn read(disk: &dyn Disk, sequence: u64) -> Result<Option<Vec<u8>>> {
     let file = disk.open(&name).map_err(failed)?;
     let mut bytes = vec![0; file.length().map_err(failed)? as usize];
     let length = read_up_to(&*file, 0, &mut bytes).map_err(failed)?;
-    let Some(header) = Header::read(&bytes[..length]) else { return Ok(None) };
+    let Some(header) = Header::read(&bytes[..length]) else {
+        return Ok(None);
+    };
     let end = HEADER_BYTES + header.stored_bytes();
     let whole = header.sequence == sequence + 1 && end <= length;
     if !whole || !header.matches(&bytes[HEADER_BYTES..end]) {

@@ -39,12 +39,24 @@ impl Disk for MemoryDisk {
     }
     fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
         take(&self.room)?;
-        self.files.lock().unwrap().insert(name.into(), Arc::default());
+        self.files
+            .lock()
+            .unwrap()
+            .insert(name.into(), Arc::default());
         self.open(name)
     }
     fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
-        let content = self.files.lock().unwrap().get(name).cloned().ok_or(io::ErrorKind::NotFound)?;
-        Ok(Box::new(MemoryFile { content, room: self.room.clone() }))
+        let content = self
+            .files
+            .lock()
+            .unwrap()
+            .get(name)
+            .cloned()
+            .ok_or(io::ErrorKind::NotFound)?;
+        Ok(Box::new(MemoryFile {
+            content,
+            room: self.room.clone(),
+        }))
     }
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let mut files = self.files.lock().unwrap();
@@ -53,7 +65,12 @@ impl Disk for MemoryDisk {
         Ok(())
     }
     fn remove(&self, name: &str) -> io::Result<()> {
-        self.files.lock().unwrap().remove(name).map(|_| ()).ok_or(io::ErrorKind::NotFound.into())
+        self.files
+            .lock()
+            .unwrap()
+            .remove(name)
+            .map(|_| ())
+            .ok_or(io::ErrorKind::NotFound.into())
     }
     fn sync_names(&self) -> io::Result<()> {
         Ok(())
@@ -98,13 +115,25 @@ impl MemoryDisk {
     fn copy(&self) -> Self {
         let files = self.files.lock().unwrap();
         let copied = files.iter().map(|(name, file)| {
-            (name.clone(), Arc::new(Mutex::new(file.lock().unwrap().clone())))
+            (
+                name.clone(),
+                Arc::new(Mutex::new(file.lock().unwrap().clone())),
+            )
         });
-        MemoryDisk { files: Arc::new(Mutex::new(copied.collect())), room: Arc::default() }
+        MemoryDisk {
+            files: Arc::new(Mutex::new(copied.collect())),
+            room: Arc::default(),
+        }
     }
     fn segment(&self) -> Arc<Mutex<Vec<u8>>> {
         let files = self.files.lock().unwrap();
-        files.iter().filter(|(name, _)| name.starts_with("segment-")).next_back().unwrap().1.clone()
+        files
+            .iter()
+            .filter(|(name, _)| name.starts_with("segment-"))
+            .next_back()
+            .unwrap()
+            .1
+            .clone()
     }
     fn journal(&self) -> Result<Journal, JournalError> {
         Journal::open_disk(Arc::new(self.clone()), 4096)
@@ -112,7 +141,10 @@ impl MemoryDisk {
 }
 
 fn read_all(journal: &Journal) -> Result<Vec<Vec<u8>>, JournalError> {
-    journal.replay(0).map(|block| block.map(|(_, payload)| payload)).collect()
+    journal
+        .replay(0)
+        .map(|block| block.map(|(_, payload)| payload))
+        .collect()
 }
 
 /// Commits groups of payloads; returns all of them, and how long the segment was before and after the last group.
@@ -131,11 +163,21 @@ fn written(groups: &[Vec<Vec<u8>>]) -> (MemoryDisk, Vec<Vec<u8>>) {
 
 #[test]
 fn what_was_committed_is_there_after_opening_again() {
-    let (disk, payloads) = written(&[vec![b"a".to_vec(), vec![7; 9000]], vec![Vec::new()], vec![b"last".to_vec()]]);
+    let (disk, payloads) = written(&[
+        vec![b"a".to_vec(), vec![7; 9000]],
+        vec![Vec::new()],
+        vec![b"last".to_vec()],
+    ]);
     let journal = disk.journal().unwrap();
     assert_eq!(journal.last_sequence(), 4);
     assert_eq!(read_all(&journal).unwrap(), payloads);
-    assert_eq!(journal.replay(3).map(|block| block.unwrap().0).collect::<Vec<_>>(), [4]);
+    assert_eq!(
+        journal
+            .replay(3)
+            .map(|block| block.unwrap().0)
+            .collect::<Vec<_>>(),
+        [4]
+    );
 }
 
 #[test]
@@ -155,22 +197,38 @@ fn rollback_gives_the_sequences_again() {
     journal.rollback();
     assert_eq!(journal.append(b"kept").unwrap(), 2);
     journal.commit().unwrap();
-    assert_eq!(read_all(&journal).unwrap(), [b"a".to_vec(), b"kept".to_vec()]);
+    assert_eq!(
+        read_all(&journal).unwrap(),
+        [b"a".to_vec(), b"kept".to_vec()]
+    );
 }
 
 #[test]
 fn a_missing_segment_is_refused() {
-    let (disk, _) = written(&[vec![vec![1; 3000]], vec![vec![2; 3000]], vec![(0..3000u32).map(|i| (i * i) as u8).collect()]]);
+    let (disk, _) = written(&[
+        vec![vec![1; 3000]],
+        vec![vec![2; 3000]],
+        vec![(0..3000u32).map(|i| (i * i) as u8).collect()],
+    ]);
     let mut journal = disk.journal().unwrap();
     for round in 0..20u32 {
-        journal.append(&(0..900u32).map(|i| (i * (round + 3) * 7919 >> 3) as u8).collect::<Vec<_>>()).unwrap();
+        journal
+            .append(
+                &(0..900u32)
+                    .map(|i| (i * (round + 3) * 7919 >> 3) as u8)
+                    .collect::<Vec<_>>(),
+            )
+            .unwrap();
         journal.commit().unwrap();
     }
     drop(journal);
     assert!(disk.names().unwrap().len() > 2, "{:?}", disk.names());
     disk.remove("segment-0000000002.journal").unwrap();
     let error = disk.journal().err().unwrap().to_string();
-    assert!(error.contains("segment-0000000002.journal") && error.contains("missing"), "{error}");
+    assert!(
+        error.contains("segment-0000000002.journal") && error.contains("missing"),
+        "{error}"
+    );
 }
 
 #[test]

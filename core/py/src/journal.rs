@@ -16,7 +16,9 @@ fn from_journal(error: JournalError) -> PyErr {
         JournalError::Corrupt { .. } | JournalError::Version { .. } => "CorruptRecordError",
         JournalError::Full { .. } => "StorageFullError",
         JournalError::Argument(_) => "GraphError",
-        JournalError::Io { .. } | JournalError::Poisoned { .. } | JournalError::Closed => "StorageError",
+        JournalError::Io { .. } | JournalError::Poisoned { .. } | JournalError::Closed => {
+            "StorageError"
+        }
     };
     kernel_error(class, error.to_string())
 }
@@ -45,8 +47,11 @@ impl PyJournal {
     #[staticmethod]
     #[pyo3(signature = (folder, *, segment_bytes=SEGMENT_BYTES_DEFAULT))]
     fn open(py: Python<'_>, folder: PathBuf, segment_bytes: u64) -> PyResult<Self> {
-        let journal = detached(py, || Journal::open(&folder, segment_bytes)).map_err(from_journal)?;
-        Ok(PyJournal { journal: Mutex::new(Some(journal)) })
+        let journal =
+            detached(py, || Journal::open(&folder, segment_bytes)).map_err(from_journal)?;
+        Ok(PyJournal {
+            journal: Mutex::new(Some(journal)),
+        })
     }
 
     #[getter]
@@ -71,7 +76,9 @@ impl PyJournal {
 
     fn replay(&self, py: Python<'_>, after: u64) -> PyResult<PyReplay> {
         let replay = self.open_one(py, |journal| Ok(journal.replay(after)))?;
-        Ok(PyReplay { replay: Mutex::new(replay) })
+        Ok(PyReplay {
+            replay: Mutex::new(replay),
+        })
     }
 
     fn write_snapshot(&self, py: Python<'_>, sequence: u64, payload: &[u8]) -> PyResult<()> {
@@ -85,7 +92,10 @@ impl PyJournal {
 
     fn close(&self, py: Python<'_>) {
         detached(py, || {
-            self.journal.lock().unwrap_or_else(PoisonError::into_inner).take();
+            self.journal
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take();
         });
     }
 }
@@ -102,7 +112,12 @@ impl PyReplay {
     }
 
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<(u64, Bound<'py, PyBytes>)>> {
-        let next = detached(py, || self.replay.lock().unwrap_or_else(PoisonError::into_inner).next());
+        let next = detached(py, || {
+            self.replay
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .next()
+        });
         let block = next.transpose().map_err(from_journal)?;
         Ok(block.map(|(sequence, payload)| (sequence, PyBytes::new(py, &payload))))
     }

@@ -7,6 +7,7 @@ mod arrays;
 mod detached;
 mod errors;
 mod graph;
+mod journal;
 mod kernel;
 
 use pyo3::prelude::*;
@@ -17,6 +18,8 @@ mod _core {
 
     #[pymodule_export]
     use crate::graph::PyGraph;
+    #[pymodule_export]
+    use crate::journal::{PyJournal, PyReplay};
     #[pymodule_export]
     use crate::kernel::{PyKernel, PyTurn};
 
