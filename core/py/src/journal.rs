@@ -37,7 +37,7 @@ impl PyJournal {
         detached(py, || {
             let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
             work(journal.as_mut().ok_or(JournalError::Closed)?)
-        })
+        })?
         .map_err(from_journal)
     }
 }
@@ -48,7 +48,7 @@ impl PyJournal {
     #[pyo3(signature = (folder, *, segment_bytes=SEGMENT_BYTES_DEFAULT))]
     fn open(py: Python<'_>, folder: PathBuf, segment_bytes: u64) -> PyResult<Self> {
         let journal =
-            detached(py, || Journal::open(&folder, segment_bytes)).map_err(from_journal)?;
+            detached(py, || Journal::open(&folder, segment_bytes))?.map_err(from_journal)?;
         Ok(PyJournal {
             journal: Mutex::new(Some(journal)),
         })
@@ -90,13 +90,13 @@ impl PyJournal {
         Ok(found.map(|(sequence, payload)| (sequence, PyBytes::new(py, &payload))))
     }
 
-    fn close(&self, py: Python<'_>) {
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
         detached(py, || {
             self.journal
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .take();
-        });
+        })
     }
 }
 
@@ -117,7 +117,7 @@ impl PyReplay {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .next()
-        });
+        })?;
         let block = next.transpose().map_err(from_journal)?;
         Ok(block.map(|(sequence, payload)| (sequence, PyBytes::new(py, &payload))))
     }
