@@ -1,0 +1,1 @@
+"""Where things are kept: views for queries, blobs."""
