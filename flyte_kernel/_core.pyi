@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from flyte_kernel.errors import StateError
 
-__all__ = ["Graph", "Kernel", "Turn", "__version__"]
+__all__ = ["Graph", "Journal", "JournalReplay", "Kernel", "Turn", "__version__"]
 
 __version__: str
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
-use flyte_kernel_journal::{Journal, JournalError, Replay, SEGMENT_BYTES_DEFAULT};
+use flyte_kernel_journal::{Journal, JournalError, Replay};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
@@ -45,7 +45,7 @@ impl PyJournal {
 #[pymethods]
 impl PyJournal {
     #[staticmethod]
-    #[pyo3(signature = (folder, *, segment_bytes=SEGMENT_BYTES_DEFAULT))]
+    #[pyo3(signature = (folder, *, segment_bytes=67_108_864))]
     fn open(py: Python<'_>, folder: PathBuf, segment_bytes: u64) -> PyResult<Self> {
         let journal =
             detached(py, || Journal::open(&folder, segment_bytes))?.map_err(from_journal)?;
