@@ -33,6 +33,7 @@ __all__ = [
     "node_identifier",
     "node_message",
     "node_rows",
+    "shown_phase",
     "task_data",
     "task_message",
     "task_of",
@@ -48,6 +49,11 @@ _SHOWN_PHASE: Mapping[int, int] = {
     int(NodePhase.ABORTING): int(NodePhase.RUNNING),
 }
 _ENDED_ATTEMPTS = frozenset({AttemptPhase.SUCCEEDED, AttemptPhase.FAILED, AttemptPhase.ABORTED})
+
+
+def shown_phase(phase: int) -> int:
+    """Return the phase that clients see of a node in a phase of the core."""
+    return _SHOWN_PHASE.get(phase, phase)
 
 
 def execution_identifier(id: ExecutionId) -> identifier_pb2.WorkflowExecutionIdentifier:
@@ -127,7 +133,7 @@ def node_message(
         message.input_uri = f"{engine.data.data_prefix(record, node)}/inputs.pb"
     closure = message.closure
     phase = int(nodes.phase[node])
-    closure.phase = _SHOWN_PHASE.get(phase, phase)  # type: ignore[assignment,unused-ignore]  # pyright: ignore[reportAttributeAccessIssue]
+    closure.phase = shown_phase(phase)  # type: ignore[assignment,unused-ignore]  # pyright: ignore[reportAttributeAccessIssue]
     started_at = int(nodes.started_at[node]) if kind in (NodeKind.TASK, NodeKind.SUBWORKFLOW) else 0
     _set_times(
         closure,

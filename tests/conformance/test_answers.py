@@ -31,6 +31,7 @@ from flyte_kernel.ids import ExecutionId
 from flyte_kernel.phases import AttemptPhase, NodePhase, RunPhase
 from tests.support import flows
 from tests.support.edge import Edge
+from tests.support.fake_engine import SECOND
 from tests.support.flows import LAUNCH_PLAN, TASK, identifier
 
 NamedId = common_pb2.NamedEntityIdentifier
@@ -227,6 +228,79 @@ def test_nodes_are_listed_level_by_level(edge: Edge) -> None:
     assert ([node.id.node_id for node in page.node_executions], page.token) == (["n0"], "2")
     request = node_execution_pb2.NodeExecutionGetRequest(id=node_id("n0-0-n0"))
     assert edge.admin.GetNodeExecution(request) == children[0]
+
+
+@pytest.mark.parametrize(
+    ("filters", "expected"),
+    [
+        ("eq(phase,RUNNING)", {"n0"}),
+        ("value_in(phase,SUCCEEDED;FAILED)", {"start-node", "n1"}),
+        ("eq(node_id,n1)+eq(error_code,USER:Bad)", {"n1"}),
+        ("eq(error_kind,SYSTEM)", set()),
+        ("gt(duration,1.5)", {"n1"}),
+        ("eq(execution.phase,RUNNING)+ne(node_id,n0)", {"start-node", "n1"}),
+        ("eq(execution.phase,FAILED)", set()),
+        ("contains(node_id,node)", {"start-node"}),
+        ("gte(created_at,2023-11-14T22:13:21Z)", {"n1"}),
+    ],
+)
+def test_nodes_are_filtered(edge: Edge, filters: str, expected: set[str]) -> None:
+    record = run(edge)
+    edge.engine.set_node(record, node_of(edge, record, "start-node"), NodePhase.SUCCEEDED, started=False)
+    edge.engine.set_node(record, node_of(edge, record, "n0"), NodePhase.RETRYING)  # the core's own: shows as RUNNING
+    node = node_of(edge, record, "n1")
+    edge.engine.clock.advance(SECOND)
+    edge.engine.set_node(record, node, NodePhase.RUNNING)
+    edge.engine.clock.advance(2 * SECOND)
+    edge.engine.set_node(record, node, NodePhase.FAILED)
+    record.nodes.error[node] = core_execution_pb2.ExecutionError(code="USER:Bad").SerializeToString()
+    assert {row.id.node_id for row in list_nodes(edge, filters=filters).node_executions} == expected
+
+
+@pytest.mark.parametrize(
+    ("filters", "expected"),
+    [
+        ("eq(retry_attempt,1)", [1]),
+        ("eq(phase,FAILED)", [0]),
+        ("eq(task.name,facts.inc)+eq(node_execution.phase,RUNNING)", [0, 1]),
+        ("eq(task.version,v2)", []),
+        ("eq(execution_name,ex)+lt(retry_attempt,1)", [0]),
+    ],
+)
+def test_attempts_are_filtered(edge: Edge, filters: str, expected: list[int]) -> None:
+    record = run(edge)
+    node = node_of(edge, record, "n0")
+    edge.engine.set_node(record, node, NodePhase.RUNNING, attempt=1)
+    for attempt, phase in enumerate((AttemptPhase.FAILED, AttemptPhase.RUNNING)):
+        record.attempts.launch(node, attempt, edge.engine.clock())
+        record.attempts.phase[attempt] = int(phase)
+    request = task_execution_pb2.TaskExecutionListRequest(node_execution_id=node_id("n0"), limit=9, filters=filters)
+    listed = edge.admin.ListTaskExecutions(request).task_executions
+    assert [task.id.retry_attempt for task in listed] == expected
+
+
+def test_projects_are_filtered(edge: Edge) -> None:
+    for filters, count in (("eq(identifier,flytesnacks)", 1), ("eq(identifier,other)", 0), ("eq(state,0)", 1)):
+        assert len(edge.admin.ListProjects(project_pb2.ProjectListRequest(filters=filters)).projects) == count
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({"filters": "eq(phase"}, "invalid value for filters"),
+        ({"filters": "foo(phase,x)"}, "unrecognized filter function: foo"),
+        ({"filters": "eq(nope,x)"}, "'ne.nope' is invalid filter"),
+        ({"filters": "eq(workflow.name,x)"}, "'w' entity is not allowed in filters"),
+        ({"sort_by": common_pb2.Sort(key="nope")}, "invalid sort key 'nope'"),
+        ({"token": "x"}, "invalid pagination token x for ListNodeExecutions"),
+        ({"limit": 0}, "invalid value for limit"),
+    ],
+)
+def test_wrong_listings_of_nodes_are_refused(edge: Edge, fields: dict[str, object], text: str) -> None:
+    run(edge)
+    with pytest.raises(grpc.RpcError) as caught:
+        list_nodes(edge, **fields)
+    assert (caught.value.code(), caught.value.details()) == (grpc.StatusCode.INVALID_ARGUMENT, text)
 
 
 def test_attempts_are_listed_and_read(edge: Edge) -> None:

@@ -156,7 +156,7 @@ class ExecutionRpcs:
         node = None if record is None else messages.find_node(self._engine, record, node_id)
         if record is None or node is None:
             return task_execution_pb2.TaskExecutionList()
-        page = attempt_page(record, record.attempts.rows_of(node), query)
+        page = attempt_page(self._engine, record, record.attempts.rows_of(node), query)
         attempts = [messages.task_message(self._engine, record, row) for row in page.items]
         return task_execution_pb2.TaskExecutionList(task_executions=attempts, token=page.token)
 
