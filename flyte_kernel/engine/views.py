@@ -71,8 +71,8 @@ class Views(Protocol):
     def list_executions(
         self, project: str, domain: str, name: str, query: ListQuery, live: Sequence[ExecutionRecord]
     ) -> Page[ExecutionRecord]:
-        """List finished executions and the `live` ones as if they were in one table.
+        """List stored executions and the `live` ones as one table; of the same run, the live one counts.
 
-        Finished ones may come back without their nodes and attempts.
+        Stored ones may come back without their nodes and attempts.
         """
         ...

@@ -208,6 +208,15 @@ def test_running_and_finished_executions_are_listed_together(edge: Edge) -> None
     assert len(get_execution(edge, "first").closure.error.message) == 500
 
 
+def test_an_execution_that_has_just_ended_is_listed_once(edge: Edge) -> None:
+    """Whether the views know of it already or not."""
+    told, untold = run(edge, "told"), run(edge, "untold")
+    edge.engine.finish(told, RunPhase.SUCCEEDED)
+    untold.phase = int(RunPhase.SUCCEEDED)
+    page = edge.admin.ListExecutions(common_pb2.ResourceListRequest(id=HERE, limit=9))
+    assert [execution.id.name for execution in page.executions] == ["told", "untold"]
+
+
 def test_nodes_are_listed_level_by_level(edge: Edge) -> None:
     registration.register_workflow(edge.engine, flows.nested_request())
     registration.register_launch_plan(edge.engine, flows.plan_request("facts.outer", "facts.outer"))

@@ -83,7 +83,7 @@ class FakeViews:
         self, project: str, domain: str, name: str, query: ListQuery, live: Sequence[ExecutionRecord]
     ) -> Page[ExecutionRecord]:
         """List executions."""
-        records = [*self.stored.values(), *live]
+        records = {record.run: record for record in (*self.stored.values(), *live)}.values()
         found = [r for r in records if (r.id.project, r.id.domain) == (project, domain) and name in ("", r.id.name)]
         if query.sort_key:
             found.sort(key=lambda record: record.created_at, reverse=query.descending)

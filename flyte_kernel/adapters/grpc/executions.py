@@ -89,8 +89,11 @@ class ExecutionRpcs:
         require(request.id.project, "project")
         require(request.id.domain, "domain")
         query = list_query(request, "ListExecutions", filters=request.filters)
-        live = [record for record in list(self._engine.state.executions.values()) if not record.is_terminal]
-        page = self._engine.views.list_executions(request.id.project, request.id.domain, request.id.name, query, live)
+        project, domain = request.id.project, request.id.domain
+        # Those that have just ended too: the views may not have been told of them yet.
+        in_memory = list(self._engine.state.executions.values())
+        known = [record for record in in_memory if record.id.project == project and record.id.domain == domain]
+        page = self._engine.views.list_executions(project, domain, request.id.name, query, known)
         executions = [messages.execution_message(self._engine, record, listed=True) for record in page.items]
         return execution_pb2.ExecutionList(executions=executions, token=page.token)
 
