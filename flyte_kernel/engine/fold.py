@@ -65,11 +65,12 @@ class Effect(NamedTuple):
 
 @dataclass(slots=True)
 class Applied:
-    """What one turn came to."""
+    """What one turn came to; `changed_in_store` are changes to executions that only the store still holds."""
 
     effects: list[Effect] = field(default_factory=list)
     rows: TurnRows = field(default_factory=TurnRows)
     refusals: list[str] = field(default_factory=list)
+    changed_in_store: list[ExecutionStateChanged] = field(default_factory=list)
 
 
 class Fold:
@@ -91,7 +92,7 @@ class Fold:
             if isinstance(fact, AttemptObserved):
                 observed[fact.run, fact.node, fact.attempt] = fact
             else:
-                self._on_fact(fact, applied.rows)
+                self._on_fact(fact, applied)
         turn = self.kernel.step(now, events.kind, events.run, events.node, events.attempt, events.argument)
         refused = set(turn.refused_event.tolist())
         applied.refusals = [str(turn.refusal(i)) for i in range(len(refused))]
@@ -126,8 +127,8 @@ class Fold:
 
     # Facts
 
-    def _on_fact(self, fact: Fact, rows: TurnRows) -> None:
-        registry = self.state.registry
+    def _on_fact(self, fact: Fact, applied: Applied) -> None:
+        registry, rows = self.state.registry, applied.rows
         match fact:
             case TaskRegistered():
                 registry.on_task_registered(fact, self.now)
@@ -146,7 +147,7 @@ class Fold:
                 record = self.state.runs[fact.run]
                 record.abort_cause, record.abort_principal = fact.cause, fact.principal
             case ExecutionStateChanged():
-                self._on_execution_state_changed(fact, rows)
+                self._on_execution_state_changed(fact, applied)
             case _:
                 raise InternalError(f"no fold for {type(fact).__name__}")
 
@@ -169,14 +170,15 @@ class Fold:
         )
         self.state.on_execution_created(fact, record)
 
-    def _on_execution_state_changed(self, fact: ExecutionStateChanged, rows: TurnRows) -> None:
+    def _on_execution_state_changed(self, fact: ExecutionStateChanged, applied: Applied) -> None:
         record = self.state.executions.get(fact.id)
         if record is None:
+            applied.changed_in_store.append(fact)
             return
         record.archived, record.state_changed_at = fact.archived, self.now
         record.version += 1
         if record.is_terminal:
-            rows.executions.append(record)
+            applied.rows.executions.append(record)
 
     # Attempts
 

@@ -13,7 +13,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeAlias
 
 import msgspec
@@ -228,7 +228,7 @@ class Engine:
         for sequence, payload in self._journal.replay(sequence):
             self._bytes_since_snapshot += len(payload)
             applied = fold.apply(*decode_turn(sequence, payload))
-            self._show(sequence, applied.rows, already_shown=sequence <= reached)
+            self._show(sequence, applied, already_shown=sequence <= reached)
         return fold
 
     def _reconcile(self) -> None:
@@ -303,7 +303,7 @@ class Engine:
             raise
         self._bytes_since_snapshot += len(payload)
         applied = self._fold.apply(now, columns, batch.facts)
-        self._show(sequence, applied.rows, already_shown=False)
+        self._show(sequence, applied, already_shown=False)
         self._answer(batch)
         self._obeyer.obey(applied.effects)
         self._report_refusals(applied)
@@ -375,10 +375,16 @@ class Engine:
         if not self._closing:
             time.sleep(_RETRY_FULL_DISK_S)
 
-    def _show(self, sequence: int, rows: TurnRows, *, already_shown: bool) -> None:
+    def _show(self, sequence: int, applied: Applied, *, already_shown: bool) -> None:
         """Hand a turn's rows to the views and let go of executions that they hold for good."""
+        rows = applied.rows
         if not already_shown:
-            self.views.append(sequence, rows)
+            stored = [self.views.load_execution(fact.id) for fact in applied.changed_in_store]
+            changed = [record for record in stored if record is not None]
+            for record, fact in zip(stored, applied.changed_in_store, strict=True):
+                if record is not None:
+                    record.archived, record.state_changed_at = fact.archived, self._fold.now
+            self.views.append(sequence, replace(rows, executions=[*rows.executions, *changed]))
         for record in rows.executions:
             self._finished[record.run] = sequence
             self._finished.move_to_end(record.run)

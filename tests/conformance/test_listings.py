@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import grpc
 import pytest
 from flyteidl.admin import common_pb2, execution_pb2, launch_plan_pb2
 from flyteidl.core import execution_pb2 as core_execution_pb2
 
+from flyte_kernel.engine.validation import execution_key
 from flyte_kernel.store.duckdb_views import DuckDBViews
 from tests.support import flows
 from tests.support.flows import LAUNCH_PLAN, identifier
@@ -134,3 +136,25 @@ def test_no_filter_is_answered_with_unknown_or_internal(world: World, filters: s
     assert call.code() in (grpc.StatusCode.OK, grpc.StatusCode.INVALID_ARGUMENT)
     if call.code() is grpc.StatusCode.OK:
         assert not call.result().tasks
+
+
+def test_an_execution_that_memory_has_let_go_of_is_archived_in_the_store(tmp_path: Path) -> None:
+    world = World({"n0-0-n0": OUTPUTS}, DuckDBViews(tmp_path))
+    try:
+        id = world.create("old", "facts.outer")
+        before = world.wait(id, Phase.SUCCEEDED)
+        world.views.flush()
+        world.engine.state.forget(world.engine.state.executions[execution_key(id)])
+        assert world.get(id) == before
+        for state in (execution_pb2.EXECUTION_ARCHIVED, execution_pb2.EXECUTION_ACTIVE):
+            world.admin.UpdateExecution(execution_pb2.ExecutionUpdateRequest(id=id, state=state))
+            world.views.flush()
+            after = world.get(id)
+            assert after.closure.state_change_details.state == state
+            listed = world.admin.ListExecutions(listing(filters=f"eq(state,{int(state)})")).executions
+            assert [execution.id.name for execution in listed] == ["old"]
+        after.closure.state_change_details.CopyFrom(before.closure.state_change_details)
+        assert after == before
+        assert {node.id.node_id for node in world.nodes(id).values()} == {"start-node", "n0", "end-node"}
+    finally:
+        world.close()
