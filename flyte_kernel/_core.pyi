@@ -6,8 +6,8 @@ long work releases the GIL and waits for its lock without it. A panic of the cor
 later call of that kernel.
 """
 
-from collections.abc import Iterator
-from os import PathLike
+import os
+from collections.abc import Iterator, Sequence
 from typing import final
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from flyte_kernel.errors import StateError
 
-__all__ = ["Graph", "Journal", "JournalReplay", "Kernel", "Turn", "__version__"]
+__all__ = ["BlobServer", "Graph", "Journal", "JournalReplay", "Kernel", "Turn", "__version__"]
 
 __version__: str
 
@@ -199,7 +199,7 @@ class Journal:
     """
 
     @staticmethod
-    def open(folder: str | PathLike[str], *, segment_bytes: int = 67108864) -> Journal:
+    def open(folder: str | os.PathLike[str], *, segment_bytes: int = 67108864) -> Journal:
         """Open a journal, made if absent; a commit torn by a crash is cut off.
 
         Raises FolderLockedError if another process has it, CorruptRecordError naming file and offset if anything that was
@@ -237,3 +237,35 @@ class JournalReplay(Iterator[tuple[int, bytes]]):
 
     def __iter__(self) -> JournalReplay: ...
     def __next__(self) -> tuple[int, bytes]: ...
+
+@final
+class BlobServer:
+    """An S3-compatible endpoint over a local folder, served by threads of its own.
+
+    Objects are plain files at `root/<bucket>/<key>`; what files cannot carry lies in `root/.meta`.
+    """
+
+    @staticmethod
+    def start(
+        root: str | os.PathLike[str],
+        host: str,
+        port: int,
+        access_key: str,
+        secret_key: str,
+        *,
+        region: str = "us-east-1",
+        buckets: Sequence[str] = ...,
+        sync: bool = False,
+    ) -> BlobServer:
+        """Make the folder and the buckets if they are missing, listen and serve; port 0 takes a free one.
+
+        `sync` waits for the disk before an upload is answered. Raises AdapterError if the address cannot be listened
+        on, StorageError if the folder cannot be used, InvalidArgumentError for a name that no bucket can have.
+        """
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where it listens, as numeric host and port."""
+
+    def close(self) -> None:
+        """Answer the requests in flight, for a few seconds at most, and stop; closing twice is fine."""

@@ -2,6 +2,7 @@
 
 use flyte_kernel_core::CoreError;
 use pyo3::prelude::*;
+use pyo3::types::IntoPyDict;
 
 /// Builds an exception of a class of `flyte_kernel.errors` by name.
 pub(crate) fn kernel_error(class: &str, message: String) -> PyErr {
@@ -10,6 +11,23 @@ pub(crate) fn kernel_error(class: &str, message: String) -> PyErr {
             .import("flyte_kernel.errors")
             .and_then(|module| module.getattr(class))
             .and_then(|class| class.call1((message,)));
+        match made {
+            Ok(instance) => PyErr::from_value(instance),
+            Err(error) => error,
+        }
+    })
+}
+
+/// Builds an AdapterError, which says whether trying again can help.
+pub(crate) fn adapter_error(message: String, retryable: bool) -> PyErr {
+    Python::attach(|py| {
+        let made = py
+            .import("flyte_kernel.errors")
+            .and_then(|module| module.getattr("AdapterError"))
+            .and_then(|class| {
+                let keywords = [("retryable", retryable)].into_py_dict(py)?;
+                class.call((message,), Some(&keywords))
+            });
         match made {
             Ok(instance) => PyErr::from_value(instance),
             Err(error) => error,

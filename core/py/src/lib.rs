@@ -4,6 +4,7 @@
 //! mapped in `errors.rs`, and long work runs through the one door in `detached.rs`, which releases the GIL.
 
 mod arrays;
+mod blobs;
 mod detached;
 mod errors;
 mod graph;
@@ -16,6 +17,8 @@ use pyo3::prelude::*;
 mod _core {
     use super::*;
 
+    #[pymodule_export]
+    use crate::blobs::PyBlobServer;
     #[pymodule_export]
     use crate::graph::PyGraph;
     #[pymodule_export]
