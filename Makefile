@@ -21,7 +21,7 @@ setup: $(filter $(TOOLS)/%,$(UV)) ## build the core and install everything into 
 	$(UV) sync --locked --all-extras
 
 demo: setup ## start a server, register examples/, run them on real data, show the results
-	$(RUN) python -m examples.demo
+	$(RUN) python examples/demo.py
 
 test: setup ## every test of the project
 	cargo test --workspace --exclude flyte-kernel-py --locked --release

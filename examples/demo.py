@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import pandas as pd
 from flytekit.configuration import Config
 from flytekit.models.core.execution import NodeExecutionPhase, WorkflowExecutionPhase
 from flytekit.remote import FlyteRemote
@@ -63,12 +64,12 @@ def register(config: str) -> str:
         sys.exit(f"pyflyte register failed:\n{result.stdout}{result.stderr}")
     lines = [line for line in result.stdout.splitlines() if line.strip()]
     console.print("\n".join(lines), style="dim", highlight=False)
-    return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("Computed version is"))
+    return next(line.split()[-1] for line in lines if line.startswith("Computed version is"))
 
 
 def duration_text(start: datetime | None, end: datetime | None) -> str:
     """Return seconds between two times, or nothing while either is unknown."""
-    return f"{(end - start).total_seconds():.2f} s" if start and end else ""
+    return f"{(end - start).total_seconds():.2f} s" if start and end and start.year > 1970 else ""
 
 
 def node_table(remote: FlyteRemote, execution: FlyteWorkflowExecution) -> Table:
@@ -79,7 +80,7 @@ def node_table(remote: FlyteRemote, execution: FlyteWorkflowExecution) -> Table:
     nodes, _ = remote.client.list_node_executions(execution.id, limit=100)
     for node in sorted(nodes, key=lambda node: node.closure.created_at):
         closure = node.closure
-        if closure.started_at is None:
+        if node.id.node_id in ("start-node", "end-node"):
             continue
         end = closure.started_at + closure.duration if closure.duration else None
         waited = duration_text(closure.created_at, closure.started_at)
@@ -130,9 +131,10 @@ def main() -> None:
             sys.exit(f"the execution failed: {execution.error.message}")
         execution = remote.sync_execution(execution)
         outputs = execution.outputs
-        console.print(Path(outputs.get("report").download()).read_text(), style="bold", highlight=False)
+        with remote.remote_context():
+            console.print(Path(outputs.get("report").download()).read_text(), style="bold", highlight=False)
+            console.print(outputs.get("table", pd.DataFrame), highlight=False)
         console.print("best model:", outputs.get("best"))
-        console.print(outputs.get("table"), highlight=False)
         share = kernel_share(remote, execution).total_seconds()
         console.print(f"of the run, {share:.3f} s were spent outside every task: {share / 7:.3f} s a task")
     console.print(f"demo took {time.monotonic() - began:.1f} s in all; its data stays in {DATA}/")
