@@ -136,9 +136,11 @@ def _blobs(
     if options.blobs is not None:
         return None, FsspecBlobs(options.blobs)
     root = options.data / "blobs"
-    endpoint = BlobEndpoint(root, *options.http, buckets=[BUCKET], **credentials)
+    host, port = options.http
+    access_key, secret_key = credentials["access_key"], credentials["secret_key"]
+    endpoint = BlobEndpoint(root, host, port, buckets=[BUCKET], access_key=access_key, secret_key=secret_key)
     undo(endpoint.close)
-    return endpoint, FolderBlobs(root, BUCKET, f"http://{endpoint.address}", **credentials)
+    return endpoint, FolderBlobs(root, BUCKET, f"http://{endpoint.address}", access_key, secret_key)
 
 
 def _client_config(grpc: str, endpoint: BlobEndpoint | None, credentials: dict[str, str]) -> str:

@@ -1,1 +1,1 @@
-"""The HTTP edge: for now the blob endpoint."""
+"""HTTP: the S3-compatible blob endpoint."""
