@@ -398,8 +398,9 @@ class FullDisk:
         monkeypatch.setattr("flyte_kernel.store.writer._RETRY_S", 0.001)
 
 
-def test_a_full_disk_loses_nothing(views: DuckDBViews, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     disk = FullDisk(monkeypatch)
+    views = DuckDBViews(tmp_path)
     views.append(1, finished(execution(0)))
     with pytest.raises(StorageFullError, match="No space left"):
         views.flush()
@@ -414,6 +415,7 @@ def test_a_full_disk_loses_nothing(views: DuckDBViews, monkeypatch: pytest.Monke
     wait_until(lambda: views.sequence == 2)
     assert views.last_error is None
     assert listed(views) == "ex0 ex1"
+    views.close()
 
 
 def test_closing_with_a_full_disk_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -427,6 +429,27 @@ def test_closing_with_a_full_disk_returns(tmp_path: Path, monkeypatch: pytest.Mo
     again.append(1, finished(execution(0)))
     assert listed(again) == "ex0"
     again.close()
+
+
+def test_rows_that_come_during_a_failing_write_are_not_lost() -> None:
+    writing, go_on = threading.Event(), threading.Event()
+    written: list[tuple[int, list[int]]] = []
+
+    def write(batch: Batch) -> None:
+        if not writing.is_set():
+            writing.set()
+            assert go_on.wait(WAIT_S)
+            raise StorageFullError("full")
+        written.append((batch.sequence, [record.version for record in batch.executions.values()]))
+
+    writer = Writer(write, sequence=0, interval_s=0.0)
+    writer.append(1, finished(execution(0, version=1), execution(1, version=1)))
+    assert writing.wait(WAIT_S)
+    writer.append(2, finished(execution(0, version=2), execution(2, version=2)))
+    go_on.set()
+    wait_until(lambda: writer.sequence == 2)
+    assert written == [(2, [2, 1, 2])]
+    writer.close()
 
 
 def test_the_writer_outlives_our_bugs(caplog: pytest.LogCaptureFixture) -> None:
