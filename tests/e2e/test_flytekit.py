@@ -86,8 +86,9 @@ def test_every_simple_type_comes_back_as_it_went(client: Client) -> None:
 def test_files_folders_tables_and_pickles(client: Client) -> None:
     execution = client.run("basics.data", {"text": "hello", "rows": 5})
     assert [execution.outputs[f"o{index}"] for index in range(4)] == ["hello", "helloolleh", 30, 5]
-    assert Path(execution.outputs.get("o4").download()).read_text() == "hello"
-    table = execution.outputs.get("o5", pd.DataFrame)
+    with client.remote.remote_context():
+        assert Path(execution.outputs.get("o4").download()).read_text() == "hello"
+        table = execution.outputs.get("o5", pd.DataFrame)
     assert table["square"].tolist() == [0, 1, 4, 9, 16]
 
 
@@ -157,17 +158,20 @@ def test_fetch_without_version_gives_the_latest(server: ServerProcess, client: C
     assert client.remote.fetch_workflow(name="basics.basic").id.version == "v2"
 
 
-def test_pyflyte_run_remote_wait(server: ServerProcess) -> None:
+def test_pyflyte_run_remote_wait(server: ServerProcess, client: Client) -> None:
     arguments = ("--a", "20", "--b", "22")
-    result = pyflyte(server.config, "run", "--remote", "--wait", str(WORKFLOWS / "basics.py"), "basic", *arguments)
-    assert "42" in re.sub(r"\s", "", result.stdout)
+    result = pyflyte(server.config, "run", "--remote", "--wait", "--poll-interval", "1", str(WORKFLOWS / "basics.py"), "basic", *arguments)
+    name = re.search(r"Execution (\w+) has succeeded", result.stdout)
+    assert name, result.stdout
+    fetched = client.remote.sync(client.remote.fetch_execution(PROJECT, DOMAIN, name.group(1)))
+    assert fetched.outputs["total"] == 42
 
 
 def test_a_single_task_runs_alone(server: ServerProcess, client: Client) -> None:
     task = client.remote.fetch_task(name="basics.add", version="v1")
     execution = client.finish(client.remote.execute(task, inputs={"a": 1, "b": 2}))
     assert execution.outputs["o0"] == 3
-    pyflyte(server.config, "run", "--remote", "--wait", str(WORKFLOWS / "basics.py"), "add", "--a", "1", "--b", "1")
+    pyflyte(server.config, "run", "--remote", "--wait", "--poll-interval", "1", str(WORKFLOWS / "basics.py"), "add", "--a", "1", "--b", "1")
 
 
 def test_recent_executions_and_sync(client: Client) -> None:

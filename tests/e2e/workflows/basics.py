@@ -1,7 +1,5 @@
 """Workflows that the end-to-end tests register with an unmodified flytekit."""
 
-from __future__ import annotations
-
 import os
 import signal
 import time
