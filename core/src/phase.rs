@@ -209,3 +209,67 @@ impl RunPhase {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_allows_these_steps_and_no_others() {
+        let legal = [
+            (Undefined, [Queued, Succeeded, Skipped].as_slice()),
+            (Queued, &[Running, Succeeded, Failed, TimingOut, Aborting]),
+            (
+                Running,
+                &[
+                    Succeeded, Failed, Failing, Retrying, TimingOut, Aborting, Aborted,
+                ],
+            ),
+            (Succeeded, &[Undefined]),
+            (Failed, &[Undefined]),
+            (Aborted, &[Undefined]),
+            (Skipped, &[Undefined]),
+            (TimedOut, &[Undefined]),
+            (Failing, &[Failed, Aborting, Aborted]),
+            (Retrying, &[Queued, Running, TimingOut, Aborting, Aborted]),
+            (TimingOut, &[TimedOut, Aborting, Aborted]),
+            (Aborting, &[Aborted]),
+        ];
+        let mut allowed = 0;
+        for &before in Phase::ALL {
+            for &after in Phase::ALL {
+                let expected = legal
+                    .iter()
+                    .any(|(phase, next)| *phase == before && next.contains(&after));
+                assert_eq!(
+                    before.may_become(after),
+                    expected,
+                    "{before:?} -> {after:?}"
+                );
+                allowed += usize::from(expected);
+            }
+        }
+        assert_eq!(allowed, 32);
+    }
+
+    #[test]
+    fn numbers_come_back_as_members() {
+        for &phase in Phase::ALL {
+            assert_eq!(Phase::from_u8(phase as u8), Some(phase));
+        }
+        assert_eq!(Phase::from_u8(14), None);
+        assert_eq!(RunPhase::from_u8(1), None);
+        assert_eq!(FailureClass::from_argument(-254), None);
+        assert_eq!(
+            FailureClass::from_argument(2),
+            Some(FailureClass::Permanent)
+        );
+    }
+
+    #[test]
+    fn every_refusal_has_words() {
+        for reason in Refusal::ALL {
+            assert!(reason.text().len() > 10, "{reason:?}");
+        }
+    }
+}

@@ -1,4 +1,4 @@
-//! A kernel as bytes and back: a magic word, a format version, the content, a checksum over the content.
+//! A kernel as bytes and back: a magic word, a format version, the content, a checksum over all of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -60,11 +60,11 @@ impl Kernel {
             run_count: self.runs.len() as u32,
             runs,
         };
-        let body = postcard::to_stdvec_crc32(&content, CHECKSUM.digest())
-            .map_err(|_| CoreError::BadSnapshot("it cannot be written"))?;
         let mut bytes = MAGIC.to_vec();
         bytes.push(VERSION);
-        bytes.extend(body);
+        let mut bytes = postcard::to_extend(&content, bytes)
+            .map_err(|_| CoreError::BadSnapshot("it cannot be written"))?;
+        bytes.extend(CHECKSUM.checksum(&bytes).to_le_bytes());
         Ok(bytes)
     }
 
@@ -73,14 +73,24 @@ impl Kernel {
         let body = bytes
             .strip_prefix(&MAGIC)
             .ok_or(CoreError::BadSnapshot("it is not one of this core"))?;
-        let (version, body) = body
+        let (version, _) = body
             .split_first()
             .ok_or(CoreError::BadSnapshot("it is cut short"))?;
         if *version != VERSION {
             return Err(CoreError::BadSnapshot("it has another format version"));
         }
-        let content: Content<Graph, RunState> = postcard::from_bytes_crc32(body, CHECKSUM.digest())
-            .map_err(|_| CoreError::BadSnapshot("its content is damaged"))?;
+        let damaged = CoreError::BadSnapshot("its content is damaged");
+        let Some((kept, checksum)) = bytes.split_last_chunk() else {
+            return Err(damaged);
+        };
+        if CHECKSUM.checksum(kept) != u32::from_le_bytes(*checksum) {
+            return Err(damaged);
+        }
+        let content = kept.get(MAGIC.len() + 1..).unwrap_or_default();
+        let Ok((content, [])) = postcard::take_from_bytes::<Content<Graph, RunState>>(content)
+        else {
+            return Err(damaged);
+        };
         content.into_kernel()
     }
 }

@@ -11,37 +11,30 @@ pub(crate) fn column<'py, T: Element>(
     name: &str,
     value: &Bound<'py, PyAny>,
 ) -> PyResult<PyReadonlyArray1<'py, T>> {
-    let found = || -> String {
-        let dtype = value
-            .getattr("dtype")
-            .and_then(|dtype| dtype.str())
-            .map(|text| text.to_string());
-        let shape = value
-            .getattr("shape")
-            .and_then(|shape| shape.str())
-            .map(|text| text.to_string());
-        match (dtype, shape) {
-            (Ok(dtype), Ok(shape)) => format!("an array of {dtype} and shape {shape}"),
-            _ => format!("a {}", value.get_type()),
-        }
-    };
-    let wanted = T::get_dtype(value.py()).to_string();
     let array = value.cast::<PyArray1<T>>().map_err(|_| {
-        kernel_error(
-            "GraphError",
-            format!("{name} must be a 1-d array of {wanted}, not {}", found()),
-        )
+        let wanted = T::get_dtype(value.py());
+        let message = format!(
+            "{name} must be a 1-d array of {wanted}, not {}",
+            describe(value)
+        );
+        kernel_error("GraphError", message)
     })?;
     let readonly = array
         .try_readonly()
         .map_err(|error| kernel_error("GraphError", format!("{name}: {error}")))?;
     if readonly.as_slice().is_err() {
-        return Err(kernel_error(
-            "GraphError",
-            format!("{name} must be contiguous (numpy.ascontiguousarray)"),
-        ));
+        let message = format!("{name} must be contiguous (numpy.ascontiguousarray)");
+        return Err(kernel_error("GraphError", message));
     }
     Ok(readonly)
+}
+
+fn describe(value: &Bound<'_, PyAny>) -> String {
+    let text = |name| value.getattr(name).and_then(|found| found.str());
+    match (text("dtype"), text("shape")) {
+        (Ok(dtype), Ok(shape)) => format!("an array of {dtype} and shape {shape}"),
+        _ => format!("a {}", value.get_type()),
+    }
 }
 
 /// Takes a column that may be left out.

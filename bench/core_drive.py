@@ -1,0 +1,157 @@
+"""The core alone: a layered graph, frontier by frontier from Python, beside what people use for it today."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from graphlib import TopologicalSorter
+from typing import NamedTuple
+
+import numpy as np
+import rustworkx
+from numpy.typing import NDArray
+
+from bench.records import Record
+from bench.workloads import EdgeList, layered_graph
+from flyte_kernel import EffectKind, EventKind, Graph, Kernel, RunPhase
+
+__all__ = ["Driven", "drive", "drive_graphlib", "drive_numpy", "drive_rustworkx", "main"]
+
+REAL_SIZE = (100_000, 300_000, 1_000)
+SEED = 20_260_101
+
+
+class Driven(NamedTuple):
+    """How a drive ended: nodes that succeeded, turns, a hash over the order of launches, and the frontiers."""
+
+    succeeded: int
+    turns: int
+    order: str
+    seconds: float
+    frontiers: Sequence[NDArray[np.generic]] = ()
+
+
+def drive(graph: Graph) -> Driven:
+    """Create a run of `graph` and answer every launch with success, a frontier at a time."""
+    kernel = Kernel()
+    index = kernel.add_graph(graph)
+    succeeded_kind = np.full(graph.node_count, EventKind.ATTEMPT_SUCCEEDED, np.uint8)
+    no_argument = np.zeros(graph.node_count, np.int64)
+    created = (np.array([value], dtype) for value, dtype in zip((1, 0, index, 0, 0), _DTYPES, strict=True))
+    launches = []
+    began = time.perf_counter()
+    turn = kernel.step(0, *created)
+    while True:
+        node = turn.effect_node
+        if turn.effect_kind[-1] == EffectKind.FINISH_RUN:
+            break
+        launches.append(node.copy())  # a view would keep the whole turn
+        count = len(node)
+        turn = kernel.step(0, succeeded_kind[:count], turn.effect_run, node, turn.effect_attempt, no_argument[:count])
+    seconds = time.perf_counter() - began
+    if kernel.run_phase(0) != RunPhase.SUCCEEDED:
+        raise RuntimeError(f"the run ended in phase {kernel.run_phase(0)}")
+    order = np.concatenate(launches)
+    return Driven(len(order), len(launches) + 1, _hash(order), seconds, launches)
+
+
+_DTYPES = (np.uint8, np.uint32, np.uint32, np.uint32, np.int64)
+
+
+def drive_rustworkx(edges: EdgeList) -> Driven:
+    """Do the same with rustworkx's sorter."""
+    graph = rustworkx.PyDiGraph()
+    graph.add_nodes_from(range(edges.node_count))
+    graph.add_edges_from_no_data(list(zip(edges.source.tolist(), edges.target.tolist(), strict=True)))
+    began = time.perf_counter()
+    sorter = rustworkx.TopologicalSorter(graph, check_cycle=False)
+    order: list[int] = []
+    turns = 0
+    while sorter.is_active():
+        ready = sorter.get_ready()
+        sorter.done(ready)
+        order.extend(ready)
+        turns += 1
+    return Driven(len(order), turns, _hash(np.array(order)), time.perf_counter() - began)
+
+
+def drive_graphlib(edges: EdgeList) -> Driven:
+    """Do the same with the standard library's sorter."""
+    sorter: TopologicalSorter[int] = TopologicalSorter(dict.fromkeys(range(edges.node_count), ()))
+    for source, target in zip(edges.source.tolist(), edges.target.tolist(), strict=True):
+        sorter.add(target, source)
+    sorter.prepare()
+    began = time.perf_counter()
+    order: list[int] = []
+    turns = 0
+    while sorter.is_active():
+        ready = sorter.get_ready()
+        sorter.done(*ready)
+        order.extend(ready)
+        turns += 1
+    return Driven(len(order), turns, _hash(np.array(order)), time.perf_counter() - began)
+
+
+def drive_numpy(edges: EdgeList) -> Driven:
+    """Count upstreams down in bulk with NumPy, no phases and no effects."""
+    offset = np.zeros(edges.node_count + 1, np.int64)
+    np.cumsum(np.bincount(edges.source, minlength=edges.node_count), out=offset[1:])
+    target = edges.target[np.argsort(edges.source, kind="stable")]
+    pending = np.bincount(edges.target, minlength=edges.node_count)
+    launches = []
+    began = time.perf_counter()
+    ready = np.flatnonzero(pending == 0)
+    while len(ready):
+        launches.append(ready)
+        counts = offset[ready + 1] - offset[ready]
+        rows = np.repeat(offset[ready] - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
+        told, times = np.unique(target[rows], return_counts=True)
+        pending[told] -= times
+        ready = told[pending[told] == 0]
+    seconds = time.perf_counter() - began
+    order = np.concatenate(launches)
+    return Driven(len(order), len(launches), _hash(order), seconds)
+
+
+def _hash(order: NDArray[np.generic]) -> str:
+    return hashlib.blake2b(order.astype("<u4").tobytes(), digest_size=8).hexdigest()
+
+
+def best_of(rounds: int, work: Callable[[], Driven]) -> Driven:
+    """Return the fastest of some rounds; the first warms up."""
+    gc.collect()
+    return min((work() for _ in range(rounds)), key=lambda driven: driven.seconds)
+
+
+def main(size: tuple[int, int, int] = REAL_SIZE, rounds: int = 15) -> list[Record]:
+    """Measure, print one record a line, return them."""
+    edges = layered_graph(*size, SEED)
+    built = []
+    for _ in range(rounds):
+        began = time.perf_counter()
+        graph = Graph.from_edges(*edges)
+        built.append(time.perf_counter() - began)
+    workload = f"drive {size[0]:,} nodes, {size[1]:,} edges"
+    contestants: list[tuple[str, str, Callable[[], Driven], int, str]] = [
+        ("flyte_kernel", "ours", lambda: drive(graph), rounds, "< 5 ms"),
+        ("numpy, no phases", "rival", lambda: drive_numpy(edges), rounds, ""),
+        ("rustworkx", "rival", lambda: drive_rustworkx(edges), 5, ""),
+        ("graphlib", "rival", lambda: drive_graphlib(edges), 3, ""),
+    ]
+    records = []
+    for name, role, work, times, goal in contestants:
+        driven = best_of(times, work)
+        check = f"{driven.succeeded} in {driven.order}"
+        records.append(Record(workload, name, role, driven.seconds * 1e3, "ms", goal=goal, check=check))
+    records.append(Record(f"build {size[0]:,} nodes", "flyte_kernel", "ours", min(built) * 1e3, "ms"))
+    for record in records:
+        print(json.dumps(asdict(record)))
+    return records
+
+
+if __name__ == "__main__":
+    main()
