@@ -104,8 +104,8 @@ class Kernel:
     ) -> Turn:
         """Fire the timers that are due, then apply events (one row each, see phases.EventKind) in their order.
 
-        An illegal event is refused, changes nothing and is listed in the turn with a phases.RefusalReason; a duplicate or
-        late one is absorbed. Within one event effects come in this order: aborts (ascending node), the next attempt of
+        An illegal event is refused, changes nothing and is listed in the turn with a phases.RefusalReason; a duplicate
+        or late one is absorbed. Within one event effects come in this order: aborts (ascending), the next attempt of
         the event's own node, what became ready (ascending, tasks last, from the head of their line), the end of the
         run. Raises GraphError for columns of the wrong dtype or of unequal lengths.
         """
