@@ -55,7 +55,9 @@ class Submitter(threading.Thread):
 
     def run(self) -> None:
         number = 0
-        with grpc.insecure_channel(self._address) as channel:
+        backoff = [("grpc.initial_reconnect_backoff_ms", 20), ("grpc.max_reconnect_backoff_ms", 50)]
+        backoff.append(("grpc.min_reconnect_backoff_ms", 20))
+        with grpc.insecure_channel(self._address, options=backoff) as channel:
             stub = admin_pb2_grpc.AdminServiceStub(channel)
             while not self.enough.is_set():
                 number += 1
@@ -66,7 +68,7 @@ class Submitter(threading.Thread):
                 except grpc.RpcError as error:
                     if error.code() == grpc.StatusCode.ALREADY_EXISTS:
                         self.acknowledged.append(self._request.name)
-                self.enough.wait(0.35)
+                self.enough.wait(0.15)
 
 
 def wait_for(stub: admin_pb2_grpc.AdminServiceStub, name: str) -> execution_pb2.Execution:
