@@ -20,7 +20,8 @@ from tests.support.server import ServerProcess
 def import_ms(module: str, rounds: int) -> float:
     """Return the median time of a fresh interpreter's import of a module, without the interpreter's own start."""
     code = f"import time; t = time.perf_counter(); import {module}; print((time.perf_counter() - t) * 1e3)"
-    runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True) for _ in range(rounds)]
+    command = [sys.executable, "-c", code]
+    runs = [subprocess.run(command, capture_output=True, text=True, check=True) for _ in range(rounds)]
     return statistics.median(float(run.stdout) for run in runs)
 
 

@@ -40,12 +40,8 @@ class Record:
 
 def machine() -> dict[str, str]:
     """Return what the figures depend on."""
-    versions = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            versions[package] = "absent"
+    installed = {distribution.name: distribution.version for distribution in metadata.distributions()}
+    versions = {package: installed.get(package, "absent") for package in PACKAGES}
     return {
         "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "system": platform.platform(),

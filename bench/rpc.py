@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
+import subprocess
 import sys
 import tempfile
 import threading
@@ -28,12 +29,11 @@ ECHO = "/bench.Echo/Echo"
 def serve_echo() -> None:
     """Serve a bare echo until the standard input closes; print the port."""
 
-    def handler(details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
-        return grpc.unary_unary_rpc_method_handler(lambda request, _: request)
+    handler = grpc.unary_unary_rpc_method_handler(lambda request, _: request)
 
     class Echo(grpc.GenericRpcHandler):
-        def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
-            return handler(handler_call_details)
+        def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:  # noqa: ARG002
+            return handler
 
     server = grpc.server(futures.ThreadPoolExecutor(8))
     server.add_generic_rpc_handlers([Echo()])
@@ -91,8 +91,6 @@ def create_latencies(address: str, count: int) -> list[float]:
 
 def main(seconds: float = 3.0, creations: int = 200) -> None:
     """Print the records."""
-    import subprocess
-
     echo = subprocess.Popen([sys.executable, "-m", "bench.rpc", "echo"], stdout=-1, stdin=-1, text=True)
     assert echo.stdout is not None
     echo_address = f"127.0.0.1:{int(echo.stdout.readline())}"

@@ -35,8 +35,6 @@ class Split(NamedTuple):
     test: pd.DataFrame
 
 
-
-
 @dataclass
 class Score:
     """How well a model does."""

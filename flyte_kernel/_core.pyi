@@ -194,16 +194,17 @@ class Turn:
 class Journal:
     """An append-only journal of opaque blocks in a folder that belongs to this object alone.
 
-    What `commit` acknowledged is there after any crash, or `open` refuses. Raises StorageFullError when no space is left
-    (nothing acknowledged is lost, the same call may be repeated), StorageError when the disk fails or after `close`.
+    What `commit` acknowledged is there after any crash, or `open` refuses. Raises StorageFullError when no space is
+    left (nothing acknowledged is lost, the same call may be repeated), StorageError when the disk fails or after
+    `close`.
     """
 
     @staticmethod
     def open(folder: str | os.PathLike[str], *, segment_bytes: int = 67108864) -> Journal:
         """Open a journal, made if absent; a commit torn by a crash is cut off.
 
-        Raises FolderLockedError if another process has it, CorruptRecordError naming file and offset if anything that was
-        durable is missing or changed.
+        Raises FolderLockedError if another process has it, CorruptRecordError naming file and offset if anything that
+        was durable is missing or changed.
         """
 
     @property

@@ -27,7 +27,7 @@ __all__ = ["main"]
 _LOOK_AFTER_ENGINE_S = 1.0
 
 
-class Address(click.ParamType):
+class Address(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic in newer versions only
     """HOST:PORT; port 0 lets the system choose."""
 
     name = "host:port"
@@ -62,16 +62,16 @@ def version(output: str) -> None:
     show_default="~/.flyte-kernel",
     help="Folder for journal, views and blobs; made if absent.",
 )
-@click.option("--grpc", type=Address(), default="127.0.0.1:8089", show_default=True, help="Where Flyte clients connect.")
+@click.option("--grpc", type=Address(), default="127.0.0.1:8089", show_default=True, help="Where clients connect.")
 @click.option("--http", type=Address(), default="127.0.0.1:8088", show_default=True, help="Where blobs are served.")
 @click.option(
     "--python",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="Interpreter whose environment tasks run in; the server's own by default.",
 )
-@click.option("--blobs", metavar="URL", help="Keep blobs at an fsspec URL (s3://bucket/prefix, …) instead of the folder.")
-@click.option("--concurrency", type=click.IntRange(min=1), help="Task processes at once; one a core by default.")
-@click.option("--ready-file", type=click.Path(path_type=Path, dir_okay=False), help="Gets the addresses once it serves.")
+@click.option("--blobs", metavar="URL", help="Keep blobs at an fsspec URL (s3://bucket/prefix, …), not the folder.")
+@click.option("--concurrency", type=click.IntRange(min=1), help="Task processes at once; by default one a core.")
+@click.option("--ready-file", type=click.Path(path_type=Path, dir_okay=False), help="Gets the addresses when ready.")
 @click.option("--verbose", is_flag=True, help="Log what happens.")
 def up(
     data: Path,
@@ -131,7 +131,7 @@ def _announce(console: Console, server: object, options: object) -> None:
     table.add_row("tasks run with", f"{options.python}, {options.concurrency} at once")
     table.add_row("client config", str(server.config_path))
     console.print(table)
-    console.print(f"Try it: pyflyte --config {server.config_path} run --remote --wait FILE.py WORKFLOW", highlight=False)
+    console.print(f"Try it: pyflyte -c {server.config_path} run --remote --wait FILE.py WORKFLOW", highlight=False)
 
 
 def _write_ready_file(path: Path, server: object) -> None:

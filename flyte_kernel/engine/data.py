@@ -113,7 +113,7 @@ class NodeData:
 
         aliases = program.aliases_by_name(program.parent[node])
         resolved = resolve_bindings(template.inputs, outputs_of, aliases=aliases, read=self._blobs.read)
-        return resolved.SerializeToString()
+        return bytes(resolved.SerializeToString())
 
     def _kind(self, record: ExecutionRecord, node: int) -> int:
         return int(self._programs.of(record.workflow).graph.kind[node])

@@ -231,7 +231,9 @@ class Fold:
 
     # Transitions
 
-    def _on_transition(self, run: int, node: int, phase: int, failures: dict[tuple[int, int], tuple[int, bytes]]) -> None:
+    def _on_transition(
+        self, run: int, node: int, phase: int, failures: dict[tuple[int, int], tuple[int, bytes]]
+    ) -> None:
         record = self.state.runs[run]
         if node == NO_NODE:
             self._on_run_transition(record, phase)
@@ -278,7 +280,7 @@ class Fold:
         else:
             current, maximum = user_failures, int(program.graph.attempts_max[node])
         message = execution_pb2.ExecutionError.FromString(error)
-        return outcomes.exhausted(message, current, maximum).SerializeToString()
+        return bytes(outcomes.exhausted(message, current, maximum).SerializeToString())
 
     def _error_below(self, record: ExecutionRecord, program: Program, scope: int) -> bytes:
         """Return the error of the last failed node directly in a scope (-1 is the top), as the reference reports it."""
@@ -287,7 +289,7 @@ class Fold:
             if phase == NodePhase.FAILED and node in record.nodes.error:
                 return record.nodes.error[node]
             if phase == NodePhase.TIMED_OUT:
-                return outcomes.node_timeout_error().SerializeToString()
+                return bytes(outcomes.node_timeout_error().SerializeToString())
         return b""
 
     def _on_run_transition(self, record: ExecutionRecord, phase: int) -> None:

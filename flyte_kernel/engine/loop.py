@@ -24,16 +24,16 @@ from flyte_kernel.engine.data import NodeData
 from flyte_kernel.engine.facts import AttemptObserved, ExecutionAborted, ExecutionCreated, Fact
 from flyte_kernel.engine.fold import SYSTEM_ATTEMPTS_EXTRA, Applied, Effect, Fold
 from flyte_kernel.engine.obey import Obeyer
-from flyte_kernel.engine.ports import AttemptReport, Blobs, Executor, TaskPlugin
+from flyte_kernel.engine.ports import Blobs, Executor, TaskPlugin
 from flyte_kernel.engine.programs import Programs
 from flyte_kernel.engine.records import ExecutionRecord
 from flyte_kernel.engine.settings import Settings
 from flyte_kernel.engine.snapshots import restore_fold, snapshot_fold
 from flyte_kernel.engine.state import State
-from flyte_kernel.engine.turns import NEW_RUN, NO_NODE, Decision, Event, EventColumns, decode_turn, encode_turn
+from flyte_kernel.engine.turns import NEW_RUN, Decision, Event, EventColumns, decode_turn, encode_turn
 from flyte_kernel.engine.views import TurnRows, Views
 from flyte_kernel.errors import KernelError, StorageFullError, UnavailableError
-from flyte_kernel.ids import AttemptKey, EntityId, ExecutionId
+from flyte_kernel.ids import EntityId, ExecutionId
 from flyte_kernel.phases import EffectKind, EventKind, NodeKind, NodePhase
 
 __all__ = ["Decide", "Engine", "JournalPort"]
@@ -54,9 +54,11 @@ class JournalPort(Protocol):
     @property
     def last_sequence(self) -> int:
         """The sequence of the newest block."""
+        ...
 
     def append(self, payload: bytes) -> int:
         """Buffer one block."""
+        ...
 
     def commit(self) -> None:
         """Make every buffered block durable."""
@@ -66,12 +68,14 @@ class JournalPort(Protocol):
 
     def replay(self, after: int) -> Iterator[tuple[int, bytes]]:
         """Yield the blocks after a sequence."""
+        ...
 
     def write_snapshot(self, sequence: int, payload: bytes) -> None:
         """Keep the state as of a sequence."""
 
     def load_snapshot(self) -> tuple[int, bytes] | None:
         """Return the newest readable snapshot."""
+        ...
 
     def close(self) -> None:
         """Release the folder."""
@@ -217,39 +221,32 @@ class Engine:
                 f"{self._journal.last_sequence}: journal files are missing, restore them or remove the views file"
             )
         snapshot = self._journal.load_snapshot()
-        sequence = 0
+        after = 0
         if snapshot is not None and snapshot[0] <= reached:
-            sequence, fold = snapshot[0], restore_fold(snapshot[1])
+            after, fold = snapshot[0], restore_fold(snapshot[1])
         else:
             state = State()
             kernel = Kernel(system_attempts_extra=SYSTEM_ATTEMPTS_EXTRA)
             fold = Fold(state, kernel, Programs(state.registry), {})
         self._fold = fold
-        for sequence, payload in self._journal.replay(sequence):
+        for sequence, payload in self._journal.replay(after):
             self._bytes_since_snapshot += len(payload)
             applied = fold.apply(*decode_turn(sequence, payload))
             self._show(sequence, applied, already_shown=sequence <= reached)
         return fold
 
     def _reconcile(self) -> None:
-        tasks, others, stopping = [], [], []
+        """Obey again whatever was under way when the last server ended; phases tell what that was."""
+        effects = []
         for record in self.state.runs.values():
             if record.is_terminal:
                 continue
-            kinds = self.program(record.workflow).graph.kind
+            kinds = self.program(record.workflow).graph.kind.tolist()
             for node, phase in enumerate(record.nodes.phase.tolist()):
-                key = AttemptKey(record.run, node, int(record.nodes.attempt[node]))
-                is_task = kinds[node] == NodeKind.TASK
-                if phase in (NodePhase.QUEUED, NodePhase.RUNNING) and is_task:
-                    tasks.append(key)
-                elif phase == NodePhase.QUEUED:
-                    is_scope = kinds[node] == NodeKind.SUBWORKFLOW
-                    kind = EffectKind.OPEN_SCOPE if is_scope else EffectKind.RESOLVE_OUTPUTS
-                    others.append(Effect(int(kind), *key, 0))
-                elif phase in (NodePhase.RETRYING, NodePhase.TIMING_OUT, NodePhase.ABORTING, NodePhase.FAILING):
-                    if is_task or kinds[node] == NodeKind.END:
-                        stopping.append(key)
-        self._obeyer.reconcile(tasks, others, stopping)
+                kind = _effect_under_way(kinds[node], phase)
+                if kind is not None:
+                    effects.append(Effect(int(kind), record.run, node, int(record.nodes.attempt[node]), 0))
+        self._obeyer.reconcile(effects)
 
     # The loop
 
@@ -401,9 +398,9 @@ class Engine:
 
     def _snapshot(self) -> None:
         sequence = self._journal.last_sequence
-        self.views.append(sequence, TurnRows())
-        self.views.flush()
         try:
+            self.views.append(sequence, TurnRows())
+            self.views.flush()
             self._journal.write_snapshot(sequence, snapshot_fold(self._fold))
         except StorageFullError as error:
             logger.warning("no snapshot was written, the next start replays more: %s", error)
@@ -415,6 +412,17 @@ class Engine:
         for item in self._drain_now():
             if isinstance(item, _Request):
                 item.future.set_exception(UnavailableError(str(self._failure)))
+
+
+def _effect_under_way(kind: int, phase: int) -> EffectKind | None:
+    """Return what was asked for a node in this phase and may not have been answered."""
+    if phase in (NodePhase.RETRYING, NodePhase.TIMING_OUT, NodePhase.ABORTING, NodePhase.FAILING):
+        return EffectKind.ABORT_ATTEMPTS
+    if phase not in (NodePhase.QUEUED, NodePhase.RUNNING):
+        return None
+    if kind == NodeKind.SUBWORKFLOW:
+        return EffectKind.OPEN_SCOPE if phase == NodePhase.QUEUED else None
+    return EffectKind.RESOLVE_OUTPUTS if kind == NodeKind.END else EffectKind.LAUNCH_ATTEMPTS
 
 
 def _claims(fact: Fact) -> tuple[object, ...]:

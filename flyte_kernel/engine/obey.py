@@ -1,7 +1,8 @@
 """Obeys effects: prepares inputs, hands attempts to the executor, judges what comes back.
 
 Blob access happens here, on a few worker threads, never on the loop's. Whatever an effect comes to returns to the loop
-as an event with its fact. Effects are obeyed at least once: all that is written has a name fixed by run, node and attempt.
+as an event with its fact. Effects are obeyed at least once: all that is written has a name fixed by run, node and
+attempt.
 """
 
 from __future__ import annotations
@@ -77,20 +78,23 @@ class Obeyer:
                 self._pool.submit(self._guard, effect.kind, key)
         self._abort(aborts)
 
-    def reconcile(self, tasks: Sequence[AttemptKey], others: Sequence[Effect], stopping: Sequence[AttemptKey]) -> None:
-        """After a restart: have the executor adopt, report or run `tasks`, obey `others` again, end `stopping`."""
+    def reconcile(self, effects: Sequence[Effect]) -> None:
+        """After a restart: have the executor adopt, report or run what may still be running, obey the rest again.
+
+        Attempts that are to be ended are reconciled first, so that the executor knows their processes.
+        """
         launches = []
-        for key in (*tasks, *stopping):
+        for effect in effects:
+            key = AttemptKey(effect.run, effect.node, effect.attempt)
             record = self._record_of(key.run)
-            if record is None:
+            if record is None or self._kind(record, key.node) != NodeKind.TASK:
                 continue
             try:
                 launches.append(self._prepare_task(record, key))
             except (BindingError, KernelError) as error:
                 self._post_failure(key, error)
         self._executor.reconcile(launches)
-        self.obey(others)
-        self._abort(stopping)
+        self.obey([effect for effect in effects if effect.kind != EffectKind.LAUNCH_ATTEMPTS])
 
     def on_report(self, report: AttemptReport) -> None:
         """Take what the executor saw."""

@@ -67,6 +67,8 @@ _NODE_COLUMNS = (
     ("updated_at", np.int64),
 )
 _ATTEMPT_COLUMNS = ("node", "attempt", "phase", "created_at", "started_at", "updated_at", "error", "log_uri")
+
+
 def snapshot_fold(fold: Fold) -> bytes:
     """Return everything `restore_fold` needs, live and not yet forgotten executions included."""
     state = fold.state
@@ -122,6 +124,8 @@ def _unpack(packed: _Record) -> ExecutionRecord:
         for (name, dtype), data in zip(_NODE_COLUMNS, packed.node_columns, strict=True)
     }
     nodes = NodeColumns(error=packed.node_errors, **columns)
-    attempts = AttemptColumns(**dict(zip(_ATTEMPT_COLUMNS, packed.attempt_columns, strict=True)))
+    attempts = AttemptColumns()
+    for name, column in zip(_ATTEMPT_COLUMNS, packed.attempt_columns, strict=True):
+        setattr(attempts, name, column)
     attempts.row_of = {key: row for row, key in enumerate(zip(attempts.node, attempts.attempt, strict=True))}
     return ExecutionRecord(nodes=nodes, attempts=attempts, **msgspec.structs.asdict(packed.scalars))

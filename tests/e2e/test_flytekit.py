@@ -160,7 +160,17 @@ def test_fetch_without_version_gives_the_latest(server: ServerProcess, client: C
 
 def test_pyflyte_run_remote_wait(server: ServerProcess, client: Client) -> None:
     arguments = ("--a", "20", "--b", "22")
-    result = pyflyte(server.config, "run", "--remote", "--wait", "--poll-interval", "1", str(WORKFLOWS / "basics.py"), "basic", *arguments)
+    result = pyflyte(
+        server.config,
+        "run",
+        "--remote",
+        "--wait",
+        "--poll-interval",
+        "1",
+        str(WORKFLOWS / "basics.py"),
+        "basic",
+        *arguments,
+    )
     name = re.search(r"Execution (\w+) has succeeded", result.stdout)
     assert name, result.stdout
     fetched = client.remote.sync(client.remote.fetch_execution(PROJECT, DOMAIN, name.group(1)))
@@ -171,7 +181,20 @@ def test_a_single_task_runs_alone(server: ServerProcess, client: Client) -> None
     task = client.remote.fetch_task(name="basics.add", version="v1")
     execution = client.finish(client.remote.execute(task, inputs={"a": 1, "b": 2}))
     assert execution.outputs["o0"] == 3
-    pyflyte(server.config, "run", "--remote", "--wait", "--poll-interval", "1", str(WORKFLOWS / "basics.py"), "add", "--a", "1", "--b", "1")
+    pyflyte(
+        server.config,
+        "run",
+        "--remote",
+        "--wait",
+        "--poll-interval",
+        "1",
+        str(WORKFLOWS / "basics.py"),
+        "add",
+        "--a",
+        "1",
+        "--b",
+        "1",
+    )
 
 
 def test_recent_executions_and_sync(client: Client) -> None:

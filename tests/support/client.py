@@ -44,7 +44,15 @@ class Client:
     def register(self, file: str = "basics.py") -> None:
         """Fast-register a file of tests/e2e/workflows."""
         pyflyte(
-            self.config, "register", "--project", PROJECT, "--domain", DOMAIN, "--version", self.version, str(WORKFLOWS / file)
+            self.config,
+            "register",
+            "--project",
+            PROJECT,
+            "--domain",
+            DOMAIN,
+            "--version",
+            self.version,
+            str(WORKFLOWS / file),
         )
 
     def execute(self, name: str, inputs: Mapping[str, object], execution: str | None = None) -> FlyteWorkflowExecution:
