@@ -77,7 +77,7 @@ def _place(staged: Path, path: Path) -> None:
         with contextlib.suppress(FileNotFoundError):
             staged.replace(path)
             return
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError, FileExistsError):
             path.parent.mkdir(parents=True, exist_ok=True)
     staged.replace(path)
 

@@ -205,7 +205,7 @@ impl Folder {
         }
         // The file first: a record without its file would hide that the file of before is the current one.
         if key.is_folder() {
-            bucket.dir.create_dir_all(key.path()).map_err(from_io)?;
+            bucket.make_folder(key.path()).map_err(from_io)?;
         } else {
             bucket.place(key, &mut sealed)?;
         }
@@ -323,11 +323,9 @@ impl Bucket {
     fn place(&self, key: &Key, sealed: &mut Sealed) -> S3Result<()> {
         let parent = key.parent();
         for _ in 0..PLACE_TRIES {
-            if !parent.as_os_str().is_empty() {
-                match self.dir.create_dir_all(&parent) {
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                    made => made.map_err(from_io)?,
-                }
+            match self.make_folder(&parent) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                made => made.map_err(from_io)?,
             }
             match sealed.place(&self.dir, key.path()) {
                 Ok(()) => return Ok(()),
@@ -344,6 +342,19 @@ impl Bucket {
             }
         }
         Err(s3_error!(OperationAborted))
+    }
+
+    fn make_folder(&self, path: &Path) -> io::Result<()> {
+        if path.as_os_str().is_empty() {
+            return Ok(());
+        }
+        match self.dir.create_dir_all(path) {
+            // What is in the way tells why: a file, a link that leads outside, or nothing any more.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                self.dir.open_dir(path).map(drop)
+            }
+            made => made,
+        }
     }
 
     /// Removes folders that became empty, from the inside out; a marked folder is an object of its own.

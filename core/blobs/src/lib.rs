@@ -10,6 +10,7 @@
 
 mod body;
 mod conditions;
+mod drain;
 mod error;
 mod folder;
 mod keys;

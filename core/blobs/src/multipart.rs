@@ -1,6 +1,5 @@
 //! Multipart uploads: a folder each, with a description and the parts as files, until they become one object.
 
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -236,9 +235,7 @@ impl Upload {
         let mut digests = Md5::new();
         for part in &chosen {
             let file = self.dir.open(part.file_name()).map_err(from_io)?;
-            staged
-                .append(&mut File::from(file.into_std()))
-                .map_err(from_io)?;
+            staged.append(&mut file.into_std()).map_err(from_io)?;
             let digest = hex_simd::decode_to_vec(&part.etag).map_err(|_| s3_error!(InvalidPart))?;
             digests.update(&digest);
         }

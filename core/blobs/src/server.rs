@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use futures_util::future::{Either, select};
-use hyper::body::Incoming;
-use hyper::header::CONTENT_TYPE;
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{CONNECTION, CONTENT_TYPE, EXPECT, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -23,6 +23,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use crate::drain::SharedBody;
 use crate::error::StartError;
 use crate::folder::Folder;
 use crate::multipart::remove_abandoned;
@@ -225,5 +226,22 @@ async fn answer(
             .to_http_response()
             .map_err(|error| HttpError::new(error.into()));
     }
-    service.call(request.map(Body::from)).await
+    let is_announced = request.headers().contains_key(EXPECT);
+    let (head, body) = request.into_parts();
+    let body = SharedBody::new(body);
+    let request = Request::from_parts(head, Body::http_body(body.clone()));
+    let mut response = service.call(request).await?;
+    if is_refusal(&response) && !body.is_end_stream() {
+        // A client that asked first sends its body only when it is read.
+        let is_drained = !is_announced && body.drain().await;
+        if !is_drained {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(CONNECTION, close);
+        }
+    }
+    Ok(response)
+}
+
+fn is_refusal(response: &Response<Body>) -> bool {
+    response.status().is_client_error() || response.status().is_server_error()
 }
