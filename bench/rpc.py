@@ -16,6 +16,7 @@ from pathlib import Path
 
 import grpc
 from flyteidl.admin import execution_pb2
+from flyteidl.core import execution_pb2 as core_execution_pb2
 from flyteidl.core import identifier_pb2
 from flyteidl.service import admin_pb2_grpc
 
@@ -24,6 +25,7 @@ from tests.support.client import DOMAIN, PROJECT, Client
 from tests.support.server import ServerProcess
 
 ECHO = "/bench.Echo/Echo"
+ABORTED = core_execution_pb2.WorkflowExecution.ABORTED
 
 
 def serve_echo() -> None:
@@ -86,6 +88,9 @@ def create_latencies(address: str, count: int) -> list[float]:
             created = stub.CreateExecution(request)
             latencies.append(time.perf_counter() - began)
             stub.TerminateExecution(execution_pb2.ExecutionTerminateRequest(id=created.id, cause="bench"))
+            # What the last one started must be gone before the next is timed.
+            while stub.GetExecution(execution_pb2.WorkflowExecutionGetRequest(id=created.id)).closure.phase != ABORTED:
+                time.sleep(0.005)
     return latencies
 
 

@@ -29,6 +29,7 @@ from flyte_kernel.store.batches import (
 from flyte_kernel.store.columns import ColumnType
 from flyte_kernel.store.database import Cursor, Database
 from flyte_kernel.store.filters import Filter, Order, page_of, parse_filters, parse_order
+from flyte_kernel.store.known_keys import KnownKeys
 from flyte_kernel.store.schema import LISTED
 from flyte_kernel.store.sql import Statement, listing
 from flyte_kernel.store.stored import ATTEMPT_COLUMNS, HEADER_COLUMNS, NODE_COLUMNS, attempts_of, header_of, nodes_of
@@ -57,7 +58,9 @@ class DuckDBViews:
             sequence = int(cursor.rows("SELECT sequence FROM kernel.progress")[0][0])
             self._row_ids = {id: row for type_ in _ENTITY_TABLES for id, row in _stored_ids(cursor, type_)}
             self._stored_entities = set(self._row_ids)
-            runs = cursor.columns("SELECT run FROM kernel.execution")["run"]
+            stored = cursor.columns("SELECT run, key FROM kernel.execution")
+        runs = stored["run"]
+        self._known = KnownKeys(stored["key"].tolist())
         self._last_id = dict.fromkeys(_ENTITY_TABLES, 0)
         for id, row in self._row_ids.items():
             self._last_id[id.resource_type] = max(self._last_id[id.resource_type], row)
@@ -81,6 +84,8 @@ class DuckDBViews:
         for entities in (rows.tasks, rows.workflows, rows.launch_plans):
             for entity in entities:
                 self._give_row_id(entity.id)
+        for record in rows.executions:
+            self._known.add(execution_key(record.id))
         self._writer.append(sequence, rows)
 
     def flush(self) -> None:
@@ -99,6 +104,8 @@ class DuckDBViews:
         waiting = self._writer.waiting(id)
         if waiting is not None:
             return waiting
+        if execution_key(id) not in self._known:
+            return None  # every new execution with a name of its own asks this
         with self._database.cursor() as cursor:
             columns = ", ".join((*HEADER_COLUMNS, "inputs", "user_inputs"))
             rows = cursor.rows(
