@@ -215,16 +215,20 @@ class Journal:
         """Buffer one block; return the sequence it will have once committed."""
 
     def commit(self) -> None:
-        """Make every buffered block durable with one write and one sync."""
+        """Make every buffered block durable with one write and one sync.
+
+        After StorageFullError the blocks are still buffered: call again, or `rollback`. After any other StorageError
+        nobody knows what the disk holds, and everything but `close` and reading is refused: open the journal anew.
+        """
 
     def rollback(self) -> None:
-        """Drop what is buffered."""
+        """Drop what is buffered and erase what a failed commit left of it; the sequences are given out again."""
 
     def replay(self, after: int) -> JournalReplay:
-        """Iterate over (sequence, payload) of the durable blocks after a sequence."""
+        """Iterate over (sequence, payload) of the durable blocks after a sequence; GraphError if it is not durable."""
 
     def write_snapshot(self, sequence: int, payload: bytes) -> None:
-        """Keep a state as of a durable sequence; the newest two are kept."""
+        """Keep a state as of a durable sequence, else GraphError; the newest two are kept."""
 
     def load_snapshot(self) -> tuple[int, bytes] | None:
         """Return the newest state that reads back as it was written."""

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from flyte_kernel import Journal
-from flyte_kernel.errors import CorruptRecordError, FolderLockedError, GraphError, StorageError
+from flyte_kernel.errors import CorruptRecordError, FolderLockedError, GraphError, StorageError, StorageFullError
 
 KILLS = 20
 
@@ -22,9 +25,11 @@ WRITER = textwrap.dedent(
     import os, sys
     from flyte_kernel import Journal
     journal = Journal.open(sys.argv[1], segment_bytes=65536)
+    sequence = journal.last_sequence
     while True:
         for _ in range(1 + journal.last_sequence % 3):
-            sequence = journal.append(b"%d " % (journal.last_sequence + 1) * 50)
+            sequence += 1
+            assert journal.append(b"%d " % sequence * 50) == sequence
         journal.commit()
         os.write(1, b"%d\\n" % sequence)
     """
@@ -64,6 +69,92 @@ def test_a_folder_has_one_owner(tmp_path: Path) -> None:
     Journal.open(tmp_path).close()
 
 
+def test_a_dead_owner_leaves_no_lock(tmp_path: Path) -> None:
+    command = (
+        f"from flyte_kernel import Journal; journal = Journal.open({str(tmp_path)!r}); print(1, flush=True); input()"
+    )
+    owner = subprocess.Popen(
+        [sys.executable, "-c", command],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": "."},
+    )
+    with owner:
+        assert owner.stdout is not None
+        owner.stdout.readline()
+        with pytest.raises(FolderLockedError, match=f"is in use by process {owner.pid};"):
+            Journal.open(tmp_path)
+        owner.kill()
+    Journal.open(tmp_path).close()
+
+
+def test_an_unfinished_replay_neither_holds_the_folder_nor_sees_later_blocks(tmp_path: Path) -> None:
+    journal = Journal.open(tmp_path)
+    for payload in (b"1", b"2"):
+        journal.append(payload)
+    journal.commit()
+    replay = journal.replay(0)
+    assert next(replay) == (1, b"1")
+    journal.close()
+    again = Journal.open(tmp_path)
+    again.append(b"3")
+    again.commit()
+    assert list(replay) == [(2, b"2")]
+    with pytest.raises(GraphError, match="block 4 is not durable, the last one is 3"):
+        again.replay(4)
+
+
+@contextmanager
+def files_up_to(size: int) -> Iterator[None]:
+    """No file may grow beyond `size` bytes, which the journal treats like a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_loses_nothing_and_the_journal_goes_on(tmp_path: Path) -> None:
+    journal = Journal.open(tmp_path, segment_bytes=8192)
+    journal.append(b"before")
+    journal.commit()
+    large = random.Random(1).randbytes(20_000)
+    with files_up_to(8192):
+        journal.append(large)
+        for _ in range(2):
+            with pytest.raises(StorageFullError, match=r"no space is left to make .*segment-0000000002\.journal"):
+                journal.commit()
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["lock", "segment-0000000001.journal"]
+        journal.rollback()
+        journal.append(b"small")
+        journal.commit()
+        journal.append(large)
+        with pytest.raises(StorageFullError):
+            journal.commit()
+    journal.commit()
+    expected = [(1, b"before"), (2, b"small"), (3, large)]
+    assert contents(journal) == expected
+    journal.close()
+    assert contents(Journal.open(tmp_path)) == expected
+
+
+def test_a_disk_too_full_for_a_journal_says_so(tmp_path: Path) -> None:
+    with files_up_to(4096), pytest.raises(StorageFullError):
+        Journal.open(tmp_path)
+    Journal.open(tmp_path).close()
+
+
+def test_another_format_is_refused(tmp_path: Path) -> None:
+    Journal.open(tmp_path).close()
+    segment = next(tmp_path.glob("segment-*"))
+    with segment.open("r+b") as file:
+        file.seek(8)
+        file.write(b"\x09")
+    with pytest.raises(CorruptRecordError, match="has journal format 9, this version reads format 1"):
+        Journal.open(tmp_path)
+
+
 def test_a_closed_journal_says_so(tmp_path: Path) -> None:
     journal = Journal.open(tmp_path)
     journal.close()
@@ -72,7 +163,7 @@ def test_a_closed_journal_says_so(tmp_path: Path) -> None:
 
 
 def test_segments_too_short_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(GraphError, match="at least 4096 bytes, not 7"):
+    with pytest.raises(GraphError, match="at least 8192, not 7"):
         Journal.open(tmp_path, segment_bytes=7)
 
 
@@ -86,7 +177,9 @@ def test_damage_names_file_and_offset(tmp_path: Path) -> None:
     data = bytearray(segment.read_bytes())
     data[data.index(b"first")] ^= 1
     segment.write_bytes(data)
-    with pytest.raises(CorruptRecordError, match=rf"{segment.name} is damaged at byte 64: .*later one"):
+    with pytest.raises(
+        CorruptRecordError, match=rf"{segment.name} is damaged at byte 4096: .*later commit.*truncate -s 4096"
+    ):
         Journal.open(tmp_path)
 
 
@@ -95,8 +188,15 @@ def test_snapshots(tmp_path: Path) -> None:
     assert journal.load_snapshot() is None
     journal.append(b"x")
     journal.commit()
+    journal.write_snapshot(0, b"nothing yet")
+    assert journal.load_snapshot() == (0, b"nothing yet")
     journal.write_snapshot(1, b"state" * 1000)
     assert journal.load_snapshot() == (1, b"state" * 1000)
+    with pytest.raises(GraphError, match="block 2 is not durable"):
+        journal.write_snapshot(2, b"ahead")
+    newest = max(tmp_path.glob("snapshot-*"))
+    newest.write_bytes(newest.read_bytes()[:-1])
+    assert journal.load_snapshot() == (0, b"nothing yet")
 
 
 def test_whatever_was_acknowledged_survives_sigkill(tmp_path: Path) -> None:
@@ -117,6 +217,5 @@ def test_whatever_was_acknowledged_survives_sigkill(tmp_path: Path) -> None:
         journal = Journal.open(tmp_path, segment_bytes=65536)
         blocks = contents(journal)
         assert len(blocks) >= acknowledged
-        assert all(block == (number, b"%d " % number * 50) or number > 1 for number, block in enumerate(blocks, 1))
-        assert [sequence for sequence, _ in blocks] == list(range(1, len(blocks) + 1))
+        assert blocks == [(number, b"%d " % number * 50) for number in range(1, len(blocks) + 1)]
         journal.close()

@@ -35,28 +35,35 @@ pub trait DiskFile: Send + Sync {
     fn sync(&self) -> io::Result<()>;
 }
 
-/// A real folder, owned by this process for as long as the value lives.
+/// A real folder.
 #[derive(Debug)]
 pub struct FolderDisk {
     folder: PathBuf,
     handle: File,
-    _lock: File,
+}
+
+/// Keeps other openers out of a folder for as long as it lives.
+#[derive(Debug)]
+pub struct FolderLock {
+    _file: File,
 }
 
 impl FolderDisk {
     /// Make the folder if absent and take its lock.
-    pub fn lock(folder: &Path) -> Result<Self> {
+    pub fn lock(folder: &Path) -> Result<(Self, FolderLock)> {
         make_folder(folder)
             .map_err(|source| JournalError::of("make the folder", folder, source))?;
         let path = folder.join(LOCK_NAME);
         let lock = take_lock(folder, &path)?;
         let handle = File::open(folder)
             .map_err(|source| JournalError::of("open the folder", folder, source))?;
-        Ok(Self {
-            folder: folder.to_path_buf(),
-            handle,
-            _lock: lock,
-        })
+        Ok((
+            Self {
+                folder: folder.to_path_buf(),
+                handle,
+            },
+            FolderLock { _file: lock },
+        ))
     }
 }
 

@@ -1,149 +1,177 @@
-//! The writer: buffers blocks, makes them durable in groups.
+//! The writer: blocks are buffered by `append` and become durable together by `commit`.
 
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::block;
-use crate::disk::{Disk, FolderDisk, write_all_at, write_zeros};
+use crate::block::{BlockEncoder, PAYLOAD_BYTES_MAX};
+use crate::disk::{Disk, DiskFile, FolderDisk, FolderLock, write_all_at, write_zeros};
 use crate::error::{JournalError, Result};
-use crate::reader::FIRST;
-use crate::recovery::recover;
+use crate::recovery::{Recovered, recover};
 use crate::replay::Replay;
-use crate::segment::Segment;
-use crate::snapshot;
+use crate::segment::{SEGMENT_DATA_START, SegmentHeader};
+use crate::snapshot::{load_snapshot, write_snapshot};
 
-/// How long segments are unless asked otherwise.
-pub const SEGMENT_BYTES_DEFAULT: u64 = 64 * 1024 * 1024;
-/// The shortest segments that can be asked for.
-pub const SEGMENT_BYTES_MIN: u64 = 4096;
-/// How far ahead of the blocks zeros are written: an fdatasync over written bytes need not touch metadata.
-const ZEROS_AHEAD: u64 = 1024 * 1024;
+pub const SEGMENT_BYTES_DEFAULT: u64 = 64 << 20;
+/// The header page and one page of blocks.
+pub const SEGMENT_BYTES_MIN: u64 = 2 * SEGMENT_DATA_START;
+/// How far zeros are written ahead of the blocks: one commit in many pays about half a millisecond for the others.
+const ZERO_AHEAD_BYTES: u64 = 1 << 20;
+/// A buffer that a huge commit has left behind is not kept.
+const BUFFER_BYTES_KEPT_MAX: usize = 8 << 20;
 
-/// An open journal; the folder is locked for as long as it lives.
+/// An open journal; see the crate's documentation for what it promises.
 pub struct Journal {
     disk: Arc<dyn Disk>,
     segment_bytes: u64,
-    segments: Vec<Segment>,
-    /// Where the next block goes in the last segment.
-    end: u64,
-    /// Up to where the last segment holds written bytes.
-    zeroed: u64,
+    encoder: BlockEncoder,
+    /// All segments, ascending; blocks go to the last one.
+    segments: Vec<SegmentHeader>,
+    file: Box<dyn DiskFile>,
+    position: u64,
+    /// From `position` to here the disk holds written zeros, unless `dirty_until` says otherwise.
+    zeroed_until: u64,
+    /// The end of what a commit that failed may have written behind `position`.
+    dirty_until: u64,
+    /// Those remains are of blocks that were rolled back: they must be zeros again before anything else is written.
+    must_scrub: bool,
     last_sequence: u64,
-    /// Blocks that are not durable yet, as they will stand in the file.
+    /// Encoded blocks that are not durable yet.
     pending: Vec<u8>,
-    pending_count: u64,
-    /// Bytes that a failed commit may have left behind `end`.
-    soiled: u64,
+    pending_count: u32,
+    /// Why nothing can be written any more.
     poison: Option<String>,
+    _lock: Option<FolderLock>,
 }
 
 impl Journal {
-    /// Opens a folder, made if absent.
+    /// Open or make the journal in `folder` and keep others out until the value is dropped.
     pub fn open(folder: &Path, segment_bytes: u64) -> Result<Self> {
-        Self::open_disk(Arc::new(FolderDisk::lock(folder)?), segment_bytes)
-    }
-
-    /// Opens a journal on any disk.
-    pub fn open_disk(disk: Arc<dyn Disk>, segment_bytes: u64) -> Result<Self> {
-        if segment_bytes < SEGMENT_BYTES_MIN {
-            let message =
-                format!("segments hold at least {SEGMENT_BYTES_MIN} bytes, not {segment_bytes}");
-            return Err(JournalError::Argument(message));
-        }
-        let recovered = recover(&*disk)?;
-        Ok(Journal {
-            disk,
-            segment_bytes,
-            zeroed: recovered.end,
-            end: recovered.end,
-            segments: recovered.segments,
-            last_sequence: recovered.last_sequence,
-            pending: Vec::new(),
-            pending_count: 0,
-            soiled: 0,
-            poison: None,
+        check_segment_bytes(segment_bytes)?;
+        let (disk, lock) = FolderDisk::lock(folder)?;
+        Ok(Self {
+            _lock: Some(lock),
+            ..Self::open_disk(Arc::new(disk), segment_bytes)?
         })
     }
 
-    /// The sequence of the newest durable block, 0 if there is none.
+    /// Open or make the journal on any disk; the caller sees to it that nobody else does.
+    pub fn open_disk(disk: Arc<dyn Disk>, segment_bytes: u64) -> Result<Self> {
+        check_segment_bytes(segment_bytes)?;
+        let Recovered {
+            segments,
+            file,
+            position,
+            last_sequence,
+        } = recover(&*disk, segment_bytes)?;
+        Ok(Self {
+            encoder: BlockEncoder::new(segments[0].salt),
+            disk,
+            segment_bytes,
+            segments,
+            file,
+            position,
+            zeroed_until: position,
+            dirty_until: position,
+            must_scrub: false,
+            last_sequence,
+            pending: Vec::new(),
+            pending_count: 0,
+            poison: None,
+            _lock: None,
+        })
+    }
+
+    /// The sequence of the last durable block, 0 if there is none.
     pub fn last_sequence(&self) -> u64 {
         self.last_sequence
     }
 
-    /// Buffers a block and returns the sequence it will have once committed.
+    /// Buffer one block and return its sequence, which counts only once it is committed.
     pub fn append(&mut self, payload: &[u8]) -> Result<u64> {
-        self.check()?;
-        let sequence = self.last_sequence + self.pending_count + 1;
-        block::write(&mut self.pending, payload, sequence, self.last_sequence + 1)?;
+        self.check_usable()?;
+        if payload.len() > PAYLOAD_BYTES_MAX {
+            let message = format!(
+                "a block of {} bytes is larger than {PAYLOAD_BYTES_MAX}",
+                payload.len()
+            );
+            return Err(JournalError::Argument(message));
+        }
+        let sequence = self.last_sequence + u64::from(self.pending_count) + 1;
+        self.encoder
+            .encode(sequence, self.pending_count, payload, &mut self.pending);
         self.pending_count += 1;
         Ok(sequence)
     }
 
-    /// Makes every buffered block durable with one write and one sync. After `Full` they are still buffered.
+    /// Make every buffered block durable: one write, one sync.
+    ///
+    /// After `Full` the blocks are still buffered: repeat, or `rollback`. After any other failure to write the journal
+    /// refuses everything until it is opened again, which tells which blocks arrived.
     pub fn commit(&mut self) -> Result<()> {
-        self.check()?;
-        if self.pending_count == 0 {
+        self.check_usable()?;
+        if self.pending.is_empty() {
             return Ok(());
         }
-        self.make_room()?;
-        let segment = self.current()?;
-        let path = self.disk.path(&segment.name);
-        if self.soiled > 0 {
-            write_zeros(&*segment.file, self.end, self.end + self.soiled)
-                .map_err(|source| JournalError::of("clean", &path, source))?;
-            self.soiled = 0;
+        self.scrub()?;
+        if self.position + self.pending.len() as u64 > self.segment().size {
+            self.rotate()?;
         }
-        self.write_zeros_ahead(&segment);
-        if let Err(source) = write_all_at(&*segment.file, self.end, &self.pending) {
-            self.soiled = self.pending.len() as u64;
-            return Err(self.after_failed_write(JournalError::of("write", &path, source)));
-        }
-        if let Err(source) = segment.file.sync() {
-            let error = JournalError::of("make durable", &path, source);
-            self.poison = Some(format!("could not sync {}", path.display()));
-            return Err(error);
-        }
-        self.end += self.pending.len() as u64;
-        self.zeroed = self.zeroed.max(self.end);
-        self.last_sequence += self.pending_count;
-        self.rollback();
+        self.write_pending()?;
+        self.zero_ahead()?;
+        self.sync()?;
+        self.position += self.pending.len() as u64;
+        self.dirty_until = self.position;
+        self.last_sequence += u64::from(self.pending_count);
+        self.forget_pending();
         Ok(())
     }
 
-    /// Drops what was buffered.
-    pub fn rollback(&mut self) {
-        self.pending.clear();
-        self.pending_count = 0;
+    /// Drop the buffered blocks; their sequences are given out again.
+    pub fn rollback(&mut self) -> Result<()> {
+        self.check_usable()?;
+        self.forget_pending();
+        self.must_scrub = self.dirty_until > self.position;
+        match self.scrub() {
+            Err(error) if error.is_full() => Ok(()), // the next commit tries again before it writes
+            other => other,
+        }
     }
 
-    /// Streams the durable blocks after a sequence.
-    pub fn replay(&self, after: u64) -> Replay {
-        Replay::new(
-            self.disk.clone(),
-            self.segments.clone(),
+    /// Stream the durable blocks with a sequence above `after`.
+    pub fn replay(&self, after: u64) -> Result<Replay> {
+        self.check_durable(after)?;
+        Ok(Replay::new(
+            Arc::clone(&self.disk),
+            &self.segments,
             after,
             self.last_sequence,
-        )
+        ))
     }
 
-    /// Keeps the state as of a durable sequence.
-    pub fn write_snapshot(&self, sequence: u64, payload: &[u8]) -> Result<()> {
-        if sequence > self.last_sequence {
-            let message = format!(
-                "a snapshot of sequence {sequence} is ahead of the journal at {}",
-                self.last_sequence
-            );
-            return Err(JournalError::Argument(message));
-        }
-        snapshot::store(&*self.disk, sequence, payload)
+    /// Keep `payload` as the state after the durable block `sequence`.
+    pub fn write_snapshot(&mut self, sequence: u64, payload: &[u8]) -> Result<()> {
+        self.check_usable()?;
+        self.check_durable(sequence)?;
+        let written = write_snapshot(&*self.disk, self.salt(), sequence, payload);
+        self.note_poison(written)
     }
 
-    /// The newest readable state.
+    /// Return the newest snapshot that is whole, with its sequence.
     pub fn load_snapshot(&self) -> Result<Option<(u64, Vec<u8>)>> {
-        snapshot::load(&*self.disk, self.last_sequence)
+        load_snapshot(&*self.disk, self.salt())
     }
 
-    fn check(&self) -> Result<()> {
+    fn segment(&self) -> &SegmentHeader {
+        self.segments
+            .last()
+            .expect("a journal has a segment from the moment it is opened")
+    }
+
+    fn salt(&self) -> u32 {
+        self.segment().salt
+    }
+
+    fn check_usable(&self) -> Result<()> {
         match &self.poison {
             Some(cause) => Err(JournalError::Poisoned {
                 cause: cause.clone(),
@@ -152,44 +180,114 @@ impl Journal {
         }
     }
 
-    fn current(&self) -> Result<Segment> {
-        self.segments.last().cloned().ok_or(JournalError::Closed)
-    }
-
-    /// Begins a new segment if the buffered blocks do not fit into the current one.
-    fn make_room(&mut self) -> Result<()> {
-        let needed = self.pending.len() as u64;
-        if !self.segments.is_empty()
-            && (self.end + needed <= self.segment_bytes || self.end == FIRST)
-        {
+    fn check_durable(&self, sequence: u64) -> Result<()> {
+        if sequence <= self.last_sequence {
             return Ok(());
         }
-        let index = self.segments.last().map_or(1, |last| last.index + 1);
-        let bytes = self.segment_bytes.max(FIRST + needed);
-        let segment = Segment::create(&*self.disk, index, self.last_sequence + 1, bytes)?;
-        self.segments.push(segment);
-        self.end = FIRST;
-        self.zeroed = FIRST;
-        self.soiled = 0;
+        let last = self.last_sequence;
+        Err(JournalError::Argument(format!(
+            "block {sequence} is not durable, the last one is {last}"
+        )))
+    }
+
+    /// Go on in a new segment, large enough for all that is buffered.
+    fn rotate(&mut self) -> Result<()> {
+        let header = SegmentHeader {
+            index: self.segment().index + 1,
+            first_sequence: self.last_sequence + 1,
+            size: self
+                .segment_bytes
+                .max(SEGMENT_DATA_START + self.pending.len() as u64),
+            salt: self.salt(),
+        };
+        let created = header.create(&*self.disk);
+        self.file = self.note_poison(created)?;
+        self.segments.push(header);
+        self.position = SEGMENT_DATA_START;
+        self.zeroed_until = self.position;
+        self.dirty_until = self.position;
         Ok(())
     }
 
-    /// Zeros only make syncs cheaper: a failure to write them is found again by the write that matters.
-    fn write_zeros_ahead(&mut self, segment: &Segment) {
-        let needed = self.end + self.pending.len() as u64;
-        if needed <= self.zeroed {
-            return;
+    fn write_pending(&mut self) -> Result<()> {
+        let end = self.position + self.pending.len() as u64;
+        self.dirty_until = self.dirty_until.max(end);
+        let written = write_all_at(&*self.file, self.position, &self.pending);
+        written.or_else(|source| self.fail("write to", source))
+    }
+
+    /// Turn reserved space behind the buffered blocks into written zeros once they reach what is there.
+    fn zero_ahead(&mut self) -> Result<()> {
+        let end = self.position + self.pending.len() as u64;
+        if end <= self.zeroed_until {
+            return Ok(());
         }
-        let target = (needed + ZEROS_AHEAD).min(self.segment_bytes.max(needed));
-        if write_zeros(&*segment.file, needed.max(self.zeroed), target).is_ok() {
-            self.zeroed = target;
+        let until = (end + ZERO_AHEAD_BYTES).min(self.segment().size);
+        match write_zeros(&*self.file, end, until).or_else(|source| self.fail("write to", source)) {
+            Ok(()) => self.zeroed_until = until,
+            Err(error) if error.is_full() => {} // only speed is lost
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Zero what rolled back blocks have left on the disk, so that it can never pass for a continuation.
+    fn scrub(&mut self) -> Result<()> {
+        if !self.must_scrub {
+            return Ok(());
+        }
+        write_zeros(&*self.file, self.position, self.dirty_until)
+            .or_else(|source| self.fail("write to", source))?;
+        self.sync()?;
+        self.dirty_until = self.position;
+        self.must_scrub = false;
+        Ok(())
+    }
+
+    /// Pages whose sync has failed may never be written, yet read back as if they were: there is no second try.
+    fn sync(&mut self) -> Result<()> {
+        self.file.sync().or_else(|source| {
+            let path = self.disk.path(&self.segment().name());
+            self.poison(format!("could not sync {}: {source}", path.display()))
+        })
+    }
+
+    /// A full disk can be emptied; after any other failed write nobody knows what the disk holds.
+    fn fail(&mut self, doing: &'static str, source: std::io::Error) -> Result<()> {
+        let error = JournalError::of(doing, &self.disk.path(&self.segment().name()), source);
+        if error.is_full() {
+            Err(error)
+        } else {
+            self.poison(error.to_string())
         }
     }
 
-    fn after_failed_write(&mut self, error: JournalError) -> JournalError {
-        if !error.is_full() {
-            self.poison = Some(error.to_string());
-        }
-        error
+    fn poison(&mut self, cause: String) -> Result<()> {
+        self.poison = Some(cause.clone());
+        Err(JournalError::Poisoned { cause })
     }
+
+    fn note_poison<T>(&mut self, outcome: Result<T>) -> Result<T> {
+        if let Err(JournalError::Poisoned { cause }) = &outcome {
+            self.poison = Some(cause.clone());
+        }
+        outcome
+    }
+
+    fn forget_pending(&mut self) {
+        self.pending_count = 0;
+        self.pending.clear();
+        if self.pending.capacity() > BUFFER_BYTES_KEPT_MAX {
+            self.pending = Vec::new();
+        }
+    }
+}
+
+fn check_segment_bytes(segment_bytes: u64) -> Result<()> {
+    if segment_bytes >= SEGMENT_BYTES_MIN {
+        return Ok(());
+    }
+    Err(JournalError::Argument(format!(
+        "segment_bytes must be at least {SEGMENT_BYTES_MIN}, not {segment_bytes}"
+    )))
 }

@@ -30,7 +30,7 @@ mod segment;
 mod snapshot;
 
 pub use block::PAYLOAD_BYTES_MAX;
-pub use disk::{Disk, DiskFile, FolderDisk};
+pub use disk::{Disk, DiskFile, FolderDisk, FolderLock};
 pub use error::JournalError;
 pub use journal::{Journal, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MIN};
 pub use replay::Replay;

@@ -1,224 +1,213 @@
-//! What a crash left behind: opens the segments, finds the end, tells a torn tail from damage.
+//! Decides on `open` what a crash or worse has left: makes the last commit durable again, cuts a torn one, refuses the rest.
 
-use crate::block::{HEADER_BYTES, Header};
-use crate::disk::{Disk, read_up_to, write_zeros};
+use crate::disk::{Disk, DiskFile, read_up_to, write_all_at, write_zeros};
 use crate::error::{JournalError, Result};
-use crate::reader::{FIRST, Found, read};
-use crate::segment::{self, Segment};
+use crate::reader::{Found, SegmentReader};
+use crate::segment::{
+    PARTIAL_SUFFIX, RESTORE, SEGMENT_DATA_START, SegmentHeader, new_salt, segment_indices,
+    segment_name,
+};
+use crate::snapshot::{snapshot_name, snapshot_sequences};
 
-const SECTOR: u64 = 512;
-const SEARCH_BYTES: usize = 64 * 1024;
-
-/// The segments there are and where the next block goes.
+/// A journal folder in order, ready to be written to.
 pub(crate) struct Recovered {
-    pub(crate) segments: Vec<Segment>,
+    /// All of them, ascending; never empty.
+    pub(crate) segments: Vec<SegmentHeader>,
+    /// The last segment, and where its next block goes.
+    pub(crate) file: Box<dyn DiskFile>,
+    pub(crate) position: u64,
     pub(crate) last_sequence: u64,
-    pub(crate) end: u64,
 }
 
-/// Opens what is in the folder; removes unfinished files and cuts a torn tail.
-pub(crate) fn recover(disk: &dyn Disk) -> Result<Recovered> {
-    let listed = |source| JournalError::of("list", &disk.path(""), source);
-    let names = disk.names().map_err(listed)?;
-    for name in names.iter().filter(|name| name.ends_with(".partial")) {
-        disk.remove(name)
-            .map_err(|source| JournalError::of("remove", &disk.path(name), source))?;
-    }
-    let mut indices: Vec<u64> = names
-        .iter()
-        .filter_map(|name| segment::index_of(name))
-        .collect();
-    indices.sort_unstable();
-    let mut segments: Vec<Segment> = Vec::new();
-    for index in indices {
-        let expected = segments.last().map_or(1, |last| last.index + 1);
-        if index != expected {
-            return Err(missing(disk, expected));
-        }
-        segments.push(Segment::open(disk, index)?);
-    }
-    let Some(last) = segments.last().cloned() else {
-        return Ok(Recovered {
-            segments,
-            last_sequence: 0,
-            end: FIRST,
-        });
+/// Where the blocks of the last segment end.
+struct End {
+    position: u64,
+    /// The end of what a torn commit left behind; `position` if there is none.
+    dirty_end: u64,
+    last_commit_start: u64,
+    last_sequence: u64,
+}
+
+/// Verify the blocks from the newest snapshot on and bring the tail in order.
+pub(crate) fn recover(disk: &dyn Disk, segment_bytes: u64) -> Result<Recovered> {
+    let names = disk
+        .names()
+        .map_err(|source| JournalError::of("list", &disk.path(""), source))?;
+    remove_partial(disk, &names)?;
+    // A name that was given just before a crash may be lost in the next one, and with it the blocks that follow.
+    disk.sync_names()
+        .map_err(|source| JournalError::of("sync", &disk.path(""), source))?;
+    let snapshot = snapshot_sequences(&names).last().copied().unwrap_or(0);
+    let segments = read_headers(disk, &segment_indices(&names))?;
+    let Some((last, sealed)) = segments.split_last() else {
+        refuse_lost_blocks(disk, snapshot, 0)?;
+        return create_first(disk, segment_bytes);
     };
-    let (last_sequence, end) = find_end(disk, &last)?;
+    let start = segments
+        .partition_point(|header| header.first_sequence <= snapshot + 1)
+        .saturating_sub(1);
+    for (header, next) in sealed.iter().zip(&segments[1..]).skip(start) {
+        verify_sealed(disk, header, next.first_sequence)?;
+    }
+    let mut reader = SegmentReader::open(disk, last)?;
+    let end = find_end(&mut reader, last)?;
+    refuse_lost_blocks(disk, snapshot, end.last_sequence)?;
+    let file = reader.into_file();
+    bring_in_order(&*file, last, &end)
+        .map_err(|source| JournalError::of("repair", &disk.path(&last.name()), source))?;
     Ok(Recovered {
+        file,
+        position: end.position,
+        last_sequence: end.last_sequence,
         segments,
-        last_sequence,
-        end,
     })
 }
 
-fn missing(disk: &dyn Disk, index: u64) -> JournalError {
-    JournalError::Corrupt {
-        file: disk.path(&segment::name(index)),
-        offset: 0,
-        reason: "the segment is missing".into(),
-        advice: "restore the file from a copy, or move the data folder aside to begin anew".into(),
+fn remove_partial(disk: &dyn Disk, names: &[String]) -> Result<()> {
+    for name in names.iter().filter(|name| name.ends_with(PARTIAL_SUFFIX)) {
+        disk.remove(name)
+            .map_err(|source| JournalError::of("remove", &disk.path(name), source))?;
     }
+    Ok(())
 }
 
-/// Walks the last segment to its end.
-fn find_end(disk: &dyn Disk, segment: &Segment) -> Result<(u64, u64)> {
-    let mut sequence = segment.first_sequence - 1;
-    let mut offset = FIRST;
-    loop {
-        match read(disk, segment, offset)? {
-            Found::Block { header, end, .. } => {
-                if header.sequence != sequence + 1 {
-                    let reason = format!("block {} follows block {sequence}", header.sequence);
-                    return Err(segment.corrupt(disk, offset, reason));
-                }
-                sequence = header.sequence;
-                offset = end;
-            }
-            Found::Nothing => {
-                check_nothing_behind(disk, segment, offset, sequence)?;
-                return Ok((sequence, offset));
-            }
-            Found::Damaged { end } => {
-                check_torn(disk, segment, offset, end, sequence)?;
-                cut(disk, segment, offset)?;
-                return Ok((sequence, offset));
-            }
-        }
-    }
+fn create_first(disk: &dyn Disk, segment_bytes: u64) -> Result<Recovered> {
+    let header = SegmentHeader {
+        index: 1,
+        first_sequence: 1,
+        size: segment_bytes,
+        salt: new_salt(),
+    };
+    let file = header.create(disk)?;
+    Ok(Recovered {
+        segments: vec![header],
+        file,
+        position: SEGMENT_DATA_START,
+        last_sequence: 0,
+    })
 }
 
-/// Zeros where a block would begin end the journal, unless a later commit stands behind them. What a torn commit may
-/// have left there is cut as well.
-fn check_nothing_behind(
-    disk: &dyn Disk,
-    segment: &Segment,
-    offset: u64,
-    sequence: u64,
-) -> Result<()> {
-    refuse_later_commit(disk, segment, offset, sequence)?;
-    cut(disk, segment, offset)
-}
-
-/// A torn commit is the last one and shows a hole: some sector of it was never written and reads as zeros.
-fn check_torn(
-    disk: &dyn Disk,
-    segment: &Segment,
-    offset: u64,
-    end: Option<u64>,
-    sequence: u64,
-) -> Result<()> {
-    refuse_later_commit(disk, segment, offset, sequence)?;
-    let Some(end) = end else {
-        // The header itself is not whole. It lies in at most two sectors, one of which must be missing.
-        return match has_hole(disk, segment, offset, offset + HEADER_BYTES as u64)? {
-            true => Ok(()),
-            false => {
-                Err(segment.corrupt(disk, offset, "the header of its last block makes no sense"))
-            }
+/// Read the headers of all segments; refuse when one is missing or belongs to another journal.
+fn read_headers(disk: &dyn Disk, indices: &[u64]) -> Result<Vec<SegmentHeader>> {
+    let mut headers: Vec<SegmentHeader> = Vec::with_capacity(indices.len());
+    for (expected, &index) in (1..).zip(indices) {
+        let refuse = |index: u64, reason: String| JournalError::Corrupt {
+            file: disk.path(&segment_name(index)),
+            offset: 0,
+            reason,
+            advice: RESTORE.into(),
         };
-    };
-    match has_hole(disk, segment, offset, end)? {
-        true => Ok(()),
-        false => Err(segment.corrupt(disk, offset, "its last block does not match its checksum")),
-    }
-}
-
-fn refuse_later_commit(
-    disk: &dyn Disk,
-    segment: &Segment,
-    offset: u64,
-    sequence: u64,
-) -> Result<()> {
-    match find_later_commit(disk, segment, offset, sequence + 1)? {
-        Some(later) => {
-            let reason = format!(
-                "block {} is not what was written, but a later one at byte {later} is",
-                sequence + 1
-            );
-            Err(segment.corrupt(disk, offset, reason))
+        if index != expected {
+            return Err(refuse(
+                expected,
+                format!("the file is missing, but segment {index} is there"),
+            ));
         }
-        None => Ok(()),
+        let path = disk.path(&segment_name(index));
+        let file = disk
+            .open(&segment_name(index))
+            .map_err(|source| JournalError::of("open", &path, source))?;
+        let header = SegmentHeader::read(disk, &*file, index)?;
+        let (salt, least) = headers
+            .last()
+            .map_or((header.salt, 1), |last| (last.salt, last.first_sequence));
+        if header.salt != salt {
+            return Err(refuse(index, "it belongs to another journal".into()));
+        }
+        if header.first_sequence < least || (index == 1 && header.first_sequence != 1) {
+            return Err(refuse(
+                index,
+                format!("its first block would be {}", header.first_sequence),
+            ));
+        }
+        headers.push(header);
     }
+    Ok(headers)
 }
 
-/// Finds a whole block of a commit that began after `sequence`.
-fn find_later_commit(
-    disk: &dyn Disk,
-    segment: &Segment,
-    from: u64,
-    sequence: u64,
-) -> Result<Option<u64>> {
-    let failed = |source| JournalError::of("read", &disk.path(&segment.name), source);
-    let length = segment.file.length().map_err(failed)?;
-    let mut window = vec![0; SEARCH_BYTES + HEADER_BYTES];
-    let mut at = from;
-    while at < length {
-        let filled = read_up_to(&*segment.file, at, &mut window).map_err(failed)?;
-        for place in (0..filled.min(SEARCH_BYTES)).step_by(8) {
-            let Some(header) = window
-                .get(place..place + HEADER_BYTES)
-                .and_then(Header::read)
-            else {
-                continue;
-            };
-            let offset = at + place as u64;
-            if header.commit > sequence
-                && matches!(read(disk, segment, offset)?, Found::Block { .. })
-            {
-                return Ok(Some(offset));
+/// A snapshot is only made of durable blocks: when it knows more than the segments hold, some are lost.
+fn refuse_lost_blocks(disk: &dyn Disk, snapshot: u64, last_sequence: u64) -> Result<()> {
+    if snapshot <= last_sequence {
+        return Ok(());
+    }
+    Err(JournalError::Corrupt {
+        file: disk.path(&snapshot_name(snapshot)),
+        offset: 0,
+        reason: format!(
+            "it stands for blocks up to {snapshot}, but the segments end with block {last_sequence}"
+        ),
+        advice:
+            "restore the segment files from a copy, or remove the snapshot to give those blocks up"
+                .into(),
+    })
+}
+
+/// Verify a segment that has a successor; what stands behind its last block was given up when the next one was made.
+fn verify_sealed(disk: &dyn Disk, header: &SegmentHeader, next_first_sequence: u64) -> Result<()> {
+    let mut reader = SegmentReader::open(disk, header)?;
+    for expected in header.first_sequence..next_first_sequence {
+        if reader.next_is(expected)?.is_none() {
+            return Err(reader.corrupt(expected, "nothing stands"));
+        }
+    }
+    Ok(())
+}
+
+fn find_end(reader: &mut SegmentReader, header: &SegmentHeader) -> Result<End> {
+    let mut end = End {
+        position: reader.position,
+        dirty_end: reader.position,
+        last_commit_start: reader.position,
+        last_sequence: header.first_sequence - 1,
+    };
+    loop {
+        let (start, expected) = (reader.position, end.last_sequence + 1);
+        match reader.peek()? {
+            Found::Block(block) if block.sequence == expected => {
+                reader.position += block.block_bytes() as u64;
+                if block.index_in_commit == 0 {
+                    end.last_commit_start = start;
+                }
+                end.position = reader.position;
+                end.last_sequence = expected;
+            }
+            Found::Block(block) => return Err(reader.misplaced(expected, &block)),
+            found => {
+                end.dirty_end = judge_tail(reader, expected, &found)?;
+                return Ok(end);
             }
         }
-        at += SEARCH_BYTES as u64;
     }
-    Ok(None)
 }
 
-/// Whether the part of some sector that lies in the range is all zeros.
-fn has_hole(disk: &dyn Disk, segment: &Segment, from: u64, to: u64) -> Result<bool> {
-    let failed = |source| JournalError::of("read", &disk.path(&segment.name), source);
-    let mut bytes = vec![0; (to - from) as usize];
-    let filled = read_up_to(&*segment.file, from, &mut bytes).map_err(failed)?;
-    if filled < bytes.len() {
-        return Ok(true);
-    }
-    let mut at = from;
-    while at < to {
-        let next = (at / SECTOR + 1) * SECTOR;
-        let part = &bytes[(at - from) as usize..(next.min(to) - from) as usize];
-        // Padding is zeros by design, so a few zero bytes at the very end prove nothing.
-        if part.len() >= 8 && part.iter().all(|byte| *byte == 0) {
-            return Ok(true);
-        }
-        at = next;
-    }
-    Ok(false)
-}
-
-/// Makes everything from `offset` on zeros again.
-fn cut(disk: &dyn Disk, segment: &Segment, offset: u64) -> Result<()> {
-    let failed = |source| JournalError::of("cut", &disk.path(&segment.name), source);
-    let length = segment.file.length().map_err(failed)?;
-    let Some(last) = last_byte_set(disk, segment, offset, length)? else {
-        return Ok(());
+/// Return where the remains of a torn commit end; refuse what no crash can have left.
+fn judge_tail(reader: &mut SegmentReader, expected: u64, found: &Found) -> Result<u64> {
+    let tail = reader.survey_tail(expected)?;
+    let (torn, reason) = match *found {
+        Found::Damage { length, reason } => (reader.is_torn(length)?, reason),
+        _ => (true, "zeros stand"),
     };
-    write_zeros(&*segment.file, offset, last + 1).map_err(failed)?;
-    segment.file.sync().map_err(failed)
+    match tail.later_commit {
+        Some(later) => Err(reader.corrupt(
+            expected,
+            &format!("{reason}, before the later commit at byte {later},"),
+        )),
+        None if !torn => Err(reader.corrupt(expected, reason)),
+        None => Ok(tail.dirty_end),
+    }
 }
 
-fn last_byte_set(disk: &dyn Disk, segment: &Segment, from: u64, to: u64) -> Result<Option<u64>> {
-    let failed = |source| JournalError::of("read", &disk.path(&segment.name), source);
-    let mut window = vec![0; SEARCH_BYTES];
-    let (mut at, mut last) = (from, None);
-    while at < to {
-        let filled = read_up_to(&*segment.file, at, &mut window).map_err(failed)?;
-        if filled == 0 {
-            break;
-        }
-        if let Some(place) = window[..filled].iter().rposition(|byte| *byte != 0) {
-            last = Some(at + place as u64);
-        }
-        at += filled as u64;
+/// Make what `open` has seen what the disk holds.
+///
+/// The last commit may never have been synced, or its sync may have failed, after which the operating system shows
+/// pages that it will not write again: so its bytes are written once more.
+fn bring_in_order(file: &dyn DiskFile, header: &SegmentHeader, end: &End) -> std::io::Result<()> {
+    if file.length()? < header.size {
+        file.allocate(header.size)?;
     }
-    Ok(last)
+    write_zeros(file, end.position, end.dirty_end)?;
+    let mut commit = vec![0; (end.position - end.last_commit_start) as usize];
+    read_up_to(file, end.last_commit_start, &mut commit)?;
+    write_all_at(file, end.last_commit_start, &commit)?;
+    file.sync()
 }

@@ -1,86 +1,79 @@
-//! Streams durable blocks back, in order, checking every one.
+//! Streams blocks back in order, one buffer's worth in memory at a time.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::disk::Disk;
 use crate::error::Result;
-use crate::reader::{FIRST, Found, read};
-use crate::segment::Segment;
+use crate::reader::SegmentReader;
+use crate::segment::SegmentHeader;
 
-/// An iterator over (sequence, payload) of the blocks after a sequence, as of when it was made.
+/// Yields (sequence, payload) of the blocks that were durable when it was made; verifies each, ends after an error.
 pub struct Replay {
     disk: Arc<dyn Disk>,
-    segments: Vec<Segment>,
-    place: usize,
-    offset: u64,
-    next: u64,
+    segments: VecDeque<SegmentHeader>,
+    reader: Option<SegmentReader>,
+    /// The block that the reader stands before.
+    expected: u64,
     after: u64,
     last: u64,
 }
 
 impl Replay {
-    pub(crate) fn new(disk: Arc<dyn Disk>, segments: Vec<Segment>, after: u64, last: u64) -> Self {
-        let place = segments
-            .iter()
-            .rposition(|segment| segment.first_sequence <= after + 1)
-            .unwrap_or(0);
-        let next = segments
-            .get(place)
-            .map_or(1, |segment| segment.first_sequence);
-        Replay {
+    /// `segments` are all of the journal's.
+    pub(crate) fn new(
+        disk: Arc<dyn Disk>,
+        segments: &[SegmentHeader],
+        after: u64,
+        last: u64,
+    ) -> Self {
+        let skipped = segments
+            .partition_point(|header| header.first_sequence <= after + 1)
+            .saturating_sub(1);
+        let segments = segments[skipped..].iter().copied().collect();
+        Self {
             disk,
             segments,
-            place,
-            offset: FIRST,
-            next,
+            reader: None,
+            expected: 0,
             after,
             last,
         }
     }
 
-    fn step(&mut self) -> Result<Option<(u64, Vec<u8>)>> {
-        while self.next <= self.last {
-            let segment = &self.segments[self.place];
-            match read(&*self.disk, segment, self.offset)? {
-                Found::Block {
-                    header,
-                    stored,
-                    end,
-                } => {
-                    if header.sequence != self.next {
-                        let reason = format!(
-                            "block {} stands where {} belongs",
-                            header.sequence, self.next
-                        );
-                        return Err(segment.corrupt(&*self.disk, self.offset, reason));
-                    }
-                    let offset = self.offset;
-                    self.offset = end;
-                    self.next += 1;
-                    if header.sequence > self.after {
-                        let payload = header
-                            .payload(&stored)
-                            .map_err(|reason| segment.corrupt(&*self.disk, offset, reason))?;
-                        return Ok(Some((header.sequence, payload)));
-                    }
-                }
-                Found::Nothing if self.continues_in_next() => {
-                    self.place += 1;
-                    self.offset = FIRST;
-                }
-                _ => {
-                    let reason = format!("block {} is not what was written", self.next);
-                    return Err(segment.corrupt(&*self.disk, self.offset, reason));
-                }
+    fn find_next(&mut self) -> Result<Option<(u64, Vec<u8>)>> {
+        while self.reader.is_none() || self.expected <= self.last {
+            if self.segment_is_over() {
+                let Some(header) = self.segments.pop_front() else {
+                    return Ok(None);
+                };
+                self.reader = Some(SegmentReader::open(&*self.disk, &header)?);
+                self.expected = header.first_sequence;
+                continue;
+            }
+            let Some(reader) = &mut self.reader else {
+                return Ok(None);
+            };
+            let sequence = self.expected;
+            let Some(header) = reader.next_is(sequence)? else {
+                return Err(reader.corrupt(sequence, "nothing stands"));
+            };
+            self.expected += 1;
+            if sequence > self.after {
+                let mut payload = Vec::new();
+                reader.read_payload(&header, &mut payload)?;
+                return Ok(Some((sequence, payload)));
             }
         }
         Ok(None)
     }
 
-    fn continues_in_next(&self) -> bool {
-        self.segments
-            .get(self.place + 1)
-            .is_some_and(|segment| segment.first_sequence == self.next)
+    fn segment_is_over(&self) -> bool {
+        self.reader.is_none()
+            || self
+                .segments
+                .front()
+                .is_some_and(|next| self.expected == next.first_sequence)
     }
 }
 
@@ -88,10 +81,11 @@ impl Iterator for Replay {
     type Item = Result<(u64, Vec<u8>)>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let step = self.step();
-        if step.is_err() {
-            self.last = 0;
+        let found = self.find_next().transpose();
+        if !matches!(found, Some(Ok(_))) {
+            self.segments.clear();
+            (self.expected, self.last) = (1, 0);
         }
-        step.transpose()
+        found
     }
 }

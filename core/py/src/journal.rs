@@ -68,14 +68,11 @@ impl PyJournal {
     }
 
     fn rollback(&self, py: Python<'_>) -> PyResult<()> {
-        self.open_one(py, |journal| {
-            journal.rollback();
-            Ok(())
-        })
+        self.open_one(py, Journal::rollback)
     }
 
     fn replay(&self, py: Python<'_>, after: u64) -> PyResult<PyReplay> {
-        let replay = self.open_one(py, |journal| Ok(journal.replay(after)))?;
+        let replay = self.open_one(py, |journal| journal.replay(after))?;
         Ok(PyReplay {
             replay: Mutex::new(replay),
         })
