@@ -5,10 +5,12 @@ from __future__ import annotations
 import gc
 import hashlib
 import json
+import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from graphlib import TopologicalSorter
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -148,9 +150,17 @@ def main(size: tuple[int, int, int] = REAL_SIZE, rounds: int = 15) -> list[Recor
         check = f"{driven.succeeded} in {driven.order}"
         records.append(Record(workload, name, role, driven.seconds * 1e3, "ms", goal=goal, check=check))
     records.append(Record(f"build {size[0]:,} nodes", "flyte_kernel", "ours", min(built) * 1e3, "ms"))
+    records += limits()
     for record in records:
         print(json.dumps(asdict(record)))
     return records
+
+
+def limits() -> list[Record]:
+    """Return what Rust alone takes for the real size: a bare loop that only counts, and the core without Python."""
+    command = ["cargo", "bench", "--quiet", "--locked", "--package", "flyte-kernel-core", "--bench", "drive"]
+    result = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1])
+    return [Record(**json.loads(line)) for line in result.stdout.splitlines() if line.startswith("{")]
 
 
 if __name__ == "__main__":

@@ -140,6 +140,17 @@ impl Graph {
         self.indegree[node as usize]
     }
 
+    /// Whether any node has a deadline.
+    pub(crate) fn has_timeouts(&self) -> bool {
+        !(self.execution_timeout.is_empty() && self.active_timeout.is_empty())
+    }
+
+    /// Whether every node is a task.
+    #[inline]
+    pub(crate) fn has_only_tasks(&self) -> bool {
+        self.kind.is_empty()
+    }
+
     /// How many scopes there are, the top one included.
     pub(crate) fn scope_count(&self) -> usize {
         self.scopes.offset.len().saturating_sub(1).max(1)

@@ -75,25 +75,57 @@ impl Kernel {
             }
             self.story.remember(now, Told::DeadlinePassed(timer));
         }
-        for index in 0..events.len() {
-            let event = events.row(index);
-            turn.cause = index as u32;
-            match self.on_event(now, event, &mut turn) {
-                Taken::Applied => {}
-                Taken::Absorbed => turn.absorbed += 1,
-                Taken::Refused(reason) => {
-                    let message = self.refusal_message(event, reason, turn.refused.len());
-                    turn.refused.push(Refused {
-                        index: index as u32,
-                        reason,
-                        message,
-                    });
-                    continue;
-                }
+        let mut index = 0;
+        while index < events.len() {
+            let successes = self.on_successes(now, events, index, &mut turn);
+            if successes == 0 {
+                self.on_row(now, events, index, &mut turn);
             }
-            self.story.remember(now, Told::Event(event));
+            index += successes.max(1);
         }
         Ok(turn)
+    }
+
+    /// Applies as many events from `first` on as are plain successes of one run; returns how many were.
+    #[inline]
+    fn on_successes(
+        &mut self,
+        now: i64,
+        events: &Events<'_>,
+        first: usize,
+        turn: &mut Turn,
+    ) -> usize {
+        if events.kind[first] != EventKind::AttemptSucceeded as u8 {
+            return 0;
+        }
+        let Some(mut stepper) = self.stepper(now, events.run[first], turn) else {
+            return 0;
+        };
+        let count = stepper.on_successes(events, first);
+        for index in first..first + count {
+            self.story.remember(now, Told::Event(events.row(index)));
+        }
+        count
+    }
+
+    fn on_row(&mut self, now: i64, events: &Events<'_>, index: usize, turn: &mut Turn) {
+        let event = events.row(index);
+        turn.cause = index as u32;
+        match self.on_event(now, event, turn) {
+            Taken::Applied => self.story.remember(now, Told::Event(event)),
+            Taken::Absorbed => {
+                turn.absorbed += 1;
+                self.story.remember(now, Told::Event(event));
+            }
+            Taken::Refused(reason) => {
+                let message = self.refusal_message(event, reason, turn.refused.len());
+                turn.refused.push(Refused {
+                    index: index as u32,
+                    reason,
+                    message,
+                });
+            }
+        }
     }
 
     #[inline]

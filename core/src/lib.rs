@@ -3,6 +3,7 @@
 //! Pure: no I/O, no clock, no Python. Time and everything else from outside comes in with events; what is to be done comes
 //! out as effects. Start with `phase.rs` for the rules, `kernel.rs` for the one call, `step.rs` for what it does.
 
+mod bulk;
 mod check;
 mod error;
 mod frontier;

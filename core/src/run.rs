@@ -203,6 +203,14 @@ impl RunState {
         *upstream & PENDING == 0
     }
 
+    /// The same for an upstream that succeeded and a node without bad ones.
+    #[inline]
+    pub(crate) fn good_upstream_settled(&mut self, node: u32) -> bool {
+        let upstream = &mut self.upstream[node as usize];
+        *upstream -= 1;
+        *upstream == 0
+    }
+
     /// Whether a task may be launched now.
     #[inline]
     pub(crate) fn has_slot(&self) -> bool {

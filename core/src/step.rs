@@ -4,8 +4,9 @@
 //! its own node, then whatever settles by itself is worked off in a list (nothing recurses, however long a chain of skipped
 //! nodes or however deep scopes are nested), and `follow_up` ends it: what became ready is queued in ascending order, free
 //! slots are filled, and the run is finished if nothing is left. `stop.rs` has what ends things early, `retry.rs` the
-//! budgets, `frontier.rs` the queue.
+//! budgets, `frontier.rs` the queue, `bulk.rs` a short way for many successes.
 
+use crate::bulk::Launches;
 use crate::graph::{Graph, NONE};
 use crate::phase::{
     AbortReason, EffectKind, EventKind, FailureClass, Kind, Phase, Refusal, RunPhase,
@@ -29,6 +30,8 @@ pub(crate) struct Scratch {
     pub(crate) settled: Vec<u32>,
     /// Nodes that became ready during this event.
     pub(crate) fresh: Vec<u32>,
+    /// Launches of the current stretch of successes.
+    pub(crate) launches: Launches,
 }
 
 pub(crate) struct Stepper<'a> {
@@ -195,6 +198,16 @@ impl Stepper<'_> {
             self.scratch.settled.push(node);
             self.work_off();
         }
+    }
+
+    /// Ends a task whose downstreams know already that it succeeded; `ready` are those that waited only for it.
+    pub(crate) fn succeed_with(&mut self, node: u32, ready: Vec<u32>) {
+        self.release_slot(node);
+        self.set_phase(node, Phase::Succeeded);
+        ready.into_iter().for_each(|node| self.on_ready(node));
+        self.settle_in_scope(node);
+        self.work_off();
+        self.follow_up();
     }
 
     /// Works off what follows from the nodes that have settled.

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::graph::NONE;
-use crate::phase::{EffectKind, EventKind, Refusal};
+use crate::phase::{EffectKind, EventKind, Phase, Refusal};
 
 /// Events in columns of one length.
 #[derive(Debug, Clone, Copy)]
@@ -159,6 +159,48 @@ impl Turn {
             self.transitions.phase.push(phase);
             self.transitions.attempt.push(attempt);
         }
+    }
+}
+
+impl Turn {
+    /// Appends transitions of some nodes of a run to one phase.
+    pub(crate) fn transitions_of(
+        &mut self,
+        run: u32,
+        nodes: &[u32],
+        phase: Phase,
+        attempt: impl Fn(u32) -> u32,
+    ) {
+        if self.record_transitions {
+            let transitions = &mut self.transitions;
+            let rows = transitions.run.len() + nodes.len();
+            transitions.run.resize(rows, run);
+            transitions.node.extend_from_slice(nodes);
+            transitions.phase.resize(rows, phase as u8);
+            transitions
+                .attempt
+                .extend(nodes.iter().map(|node| attempt(*node)));
+        }
+    }
+
+    /// Appends launches of some nodes of a run.
+    pub(crate) fn launches_of(
+        &mut self,
+        run: u32,
+        nodes: &[u32],
+        causes: &[u32],
+        attempt: impl Fn(u32) -> u32,
+    ) {
+        let effects = &mut self.effects;
+        let rows = effects.run.len() + nodes.len();
+        effects.kind.resize(rows, EffectKind::LaunchAttempts as u8);
+        effects.run.resize(rows, run);
+        effects.node.extend_from_slice(nodes);
+        effects
+            .attempt
+            .extend(nodes.iter().map(|node| attempt(*node)));
+        effects.argument.resize(rows, 0);
+        effects.cause.extend_from_slice(causes);
     }
 }
 

@@ -53,6 +53,8 @@ def shapes(draw: st.DrawFn, nodes_max: int = 12) -> Shape:
     def column(values: list[int]) -> list[int]:
         return draw(st.lists(st.sampled_from(values), min_size=count, max_size=count))
 
+    if not draw(st.booleans()):  # without deadlines the core may take a shorter way
+        return Shape(kind, scope, edges, column([1, 1, 2, 3]), [0] * count, [0] * count)
     return Shape(kind, scope, edges, column([1, 1, 2, 3]), column([0, 0, 4, 9]), column([0, 0, 0, 7, 20]))
 
 
