@@ -4,59 +4,65 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import PurePath
+
+from flyte_kernel.executors.zygote import ENTRYPOINTS
 
 __all__ = ["TaskCommand", "parse_command"]
 
 _FAST = "pyflyte-fast-execute"
-_ENTRYPOINTS = frozenset({"pyflyte-execute", "pyflyte-map-execute"})
 
 
 @dataclass(frozen=True, slots=True)
 class TaskCommand:
-    """`entrypoint` is empty for a command that is not the SDK's; `module` is the user's module if one is named."""
+    """`command` is what to run once the code of `distribution`, a URI or empty, is in place.
+
+    `uses_sdk` says that the SDK's own command can run it in a warm process; `module` is the user's module if named.
+    """
 
     command: tuple[str, ...]
-    entrypoint: str = ""
-    arguments: tuple[str, ...] = ()
-    module: str = ""
     distribution: str = ""
+    module: str = ""
+    uses_sdk: bool = False
 
 
-def parse_command(command: Sequence[str], code_folder: str) -> TaskCommand:
-    """Take a command apart; `code_folder` stands for the folder that fast registration wanted the code in.
+def parse_command(command: Sequence[str]) -> TaskCommand:
+    """Take a command apart.
 
     `pyflyte-fast-execute --additional-distribution URI --dest-dir DIR -- INNER…` becomes INNER with the `--dynamic-…`
-    options that the SDK's own fast entrypoint adds.
+    options that the SDK's own fast entrypoint adds. DIR stays in them, since dynamic tasks hand it on to their
+    children, but nothing is ever written there.
     """
     command = tuple(command)
-    if command and PurePath(command[0]).name == _FAST and "--" in command:
-        split = command.index("--")
-        distribution = _option(command[:split], "--additional-distribution")
-        inner = command[split + 1 :]
-        if distribution and "--resolver" in inner:
-            at = inner.index("--resolver")
-            dynamic = ("--dynamic-addl-distro", distribution, "--dynamic-dest-dir", code_folder)
-            inner = (*inner[:at], *dynamic, *inner[at:])
-        return _parse_inner(inner, distribution)
-    return _parse_inner(command, "")
+    if not command or command[0] != _FAST:
+        return _parse_inner(command, "")
+    options, inner = _split_fast(command[1:])
+    distribution = options.get("--additional-distribution", "")
+    if distribution and "--resolver" in inner:
+        at = inner.index("--resolver")
+        dynamic = ("--dynamic-addl-distro", distribution, "--dynamic-dest-dir", options.get("--dest-dir") or ".")
+        inner = (*inner[:at], *dynamic, *inner[at:])
+    return _parse_inner(inner, distribution)
+
+
+def _split_fast(arguments: tuple[str, ...]) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Return the options and the inner command, which begins after `--` or at the first word that is no option."""
+    options: dict[str, str] = {}
+    position = 0
+    while position < len(arguments) and arguments[position].startswith("--"):
+        name, equals, value = arguments[position].partition("=")
+        position += 1
+        if name == "--":
+            break
+        if not equals:
+            value = arguments[position] if position < len(arguments) else ""
+            position += 1
+        options[name] = value
+    return options, arguments[position:]
 
 
 def _parse_inner(command: tuple[str, ...], distribution: str) -> TaskCommand:
-    name = PurePath(command[0]).name if command else ""
-    if name not in _ENTRYPOINTS:
-        return TaskCommand(command, distribution=distribution)
-    arguments = command[1:]
+    uses_sdk = bool(command) and command[0] in ENTRYPOINTS
     module = ""
-    if "task-module" in arguments[:-1]:
-        module = arguments[arguments.index("task-module") + 1]
-    return TaskCommand(command, name, arguments, module, distribution)
-
-
-def _option(arguments: Sequence[str], name: str) -> str:
-    for position, argument in enumerate(arguments):
-        if argument == name and position + 1 < len(arguments):
-            return arguments[position + 1]
-        if argument.startswith(f"{name}="):
-            return argument.partition("=")[2]
-    return ""
+    if uses_sdk and "task-module" in command[:-1]:
+        module = command[command.index("task-module") + 1]
+    return TaskCommand(command, distribution, module, uses_sdk)

@@ -1,18 +1,22 @@
-"""The warm process that task processes are forked from; run as a plain script by the interpreter that tasks run in.
+"""The warm process that attempts are forked from and supervised by; a plain script for the interpreter of the tasks.
 
-It imports the SDK and the user's code once, then forks a child for each attempt: about 13 ms instead of 0.5 s. It also
-runs any other command, by exec. It imports nothing of flyte_kernel, since that interpreter need not have it.
+It imports the SDK once, and the libraries that earlier attempts needed, then forks a child for each attempt: some 13 ms
+instead of 0.5 s. Any other command is run by exec. User code is imported by the child alone: an attempt starts from the
+registered code, its own environment and a copy of its own, and what an import breaks stays in that attempt. Nothing of
+flyte_kernel is imported, since that interpreter need not have it.
 
-It is the supervisor of its children and outlives the server if it must. An attempt's folder holds
+A zygote outlives the server if it must. An attempt's folder holds
 
-    claim        locked (flock) from before the fork until exit.json is written, by this process and the attempt's
-    launch.json  {"pid", "start_time"}, written before user code can run
-    exit.json    {"exit_code"} or {"signal"}, written when the process and all it left behind are gone
+    claim        locked (flock) from before the fork until exit.json is written, by zygote and attempt
+    launch.json  which process it is and which its zygote, written by that process before user code can run
+    exit.json    {"exit_code", "signal", "aborted"}, written when the process and all that it left behind are gone
     log.txt      what it printed
     work/ tmp/   where it ran, removed when it ends by itself
 
 so whoever holds the claim is the only one who may run the attempt, and whoever finds exit.json knows how it ended. When
-the control socket closes, no new work is taken, the children are seen to their end, and then it ends itself.
+the server closes the control socket (standard input), no new work is taken, the children are seen to their end, and
+then the zygote ends too. Reports go to a pipe (standard output) as lines of at most PIPE_BUF bytes, which children and
+zygote may write side by side.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ import atexit
 import contextlib
 import ctypes
 import fcntl
+import gc
 import importlib
 import json
 import os
@@ -28,142 +33,226 @@ import random
 import select
 import shutil
 import signal
-import socket
 import sys
+import tempfile
 import threading
+import time
+import traceback
+import types
+import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, NoReturn
 
-MESSAGE_BYTES_MAX = 192 * 1024
-IMPORT_TIMEOUT_S = 60
+__all__ = ["MARK", "Process", "process_table", "start_time", "write_json"]
+
+MARK = "FLYTE_KERNEL_ATTEMPT"
 SDK = "flytekit.bin.entrypoint"
-# What the SDK imports late in every task when its raw data lives in an S3-compatible store.
-OPTIONAL = ("s3fs",)
-PRELOADED = (SDK, *OPTIONAL)
-UNSAFE_THREADS = ("grpc", "event_engine")
 ENTRYPOINTS = {"pyflyte-execute": "execute_task_cmd", "pyflyte-map-execute": "map_execute_task_cmd"}
+# Below this many new modules another warm process, which costs half a second to start, would not pay.
+IMPORTS_WORTH_REPORTING = 20
+# Threads that may live on through a fork: jemalloc prepares for forks by itself. BLAS ends its threads before one.
+THREADS_MADE_FOR_FORKS = frozenset({"jemalloc_bg_thd"})
+# The kernel's victim under memory pressure shall be a task, not a server: half of the scale of 1000.
+OOM_SCORE = 500
+MESSAGE_CHARACTERS_MAX = 600
+RECHECK_S = 0.02
+# After this time process ids may have wrapped around, so that younger processes may have smaller ones.
+YOUNG_S = 10.0
+_PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
-_BUSY, _ENDED, _STARTED, _EXITED = "busy", "ended", "started", "exited"
 
 
-class Child:
-    """A running attempt."""
+class Process(NamedTuple):
+    """A line of the process table."""
 
-    def __init__(self, name: str, folder: Path, claim: int) -> None:
-        self.name = name
-        self.folder = folder
+    state: str
+    parent: int
+    session: int
+    start_time: int
+
+
+def read_process(pid: int) -> Process | None:
+    """Return what /proc says about a process, None if it is gone."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    fields = text.rpartition(")")[2].split()
+    return Process(fields[0], int(fields[1]), int(fields[3]), int(fields[19]))
+
+
+def process_table(pid_min: int = 0) -> dict[int, Process]:
+    """Return the processes of this machine whose id is at least `pid_min`."""
+    pids = (int(name) for name in os.listdir("/proc") if name.isdigit())  # noqa: PTH208
+    found = ((pid, read_process(pid)) for pid in pids if pid >= pid_min)
+    return {pid: process for pid, process in found if process is not None}
+
+
+def start_time(pid: int) -> int:
+    """Return when a process started, in ticks since boot, 0 if it is gone: with pid and boot it names a process."""
+    process = read_process(pid)
+    return 0 if process is None or process.state in "ZX" else process.start_time
+
+
+def boot_id() -> str:
+    """Return what names the time since the machine started."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def bears_mark(pid: int, folder: Path) -> bool:
+    """Say whether a process holds the claim of the attempt in `folder` or carries its mark in the environment."""
+    root = Path(f"/proc/{pid}")
+    with contextlib.suppress(OSError):
+        if f"{MARK}={folder.name}".encode() in root.joinpath("environ").read_bytes().split(b"\0"):
+            return True
+        claim = str(folder / "claim")
+        return any(os.readlink(entry) == claim for entry in root.joinpath("fd").iterdir())  # noqa: PTH115
+    return False
+
+
+def with_descendants(roots: set[int], table: dict[int, Process]) -> set[int]:
+    """Return `roots` and all processes below them."""
+    found, size = set(roots), -1
+    while size != len(found):
+        size = len(found)
+        found |= {pid for pid, process in table.items() if process.parent in found}
+    return found
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a file whole or not at all."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(content))
+    temporary.replace(path)
+
+
+class Attempt:
+    """An attempt from its fork until exit.json is written; `status` is what waitpid said."""
+
+    def __init__(self, request: dict[str, Any], claim: int) -> None:
+        self.id: int = request["id"]
+        self.folder = Path(request["folder"])
         self.claim = claim
+        self.pid = 0
+        self.forked_at = time.monotonic()
+        self.aborted = False
+        self.kill_at: float | None = None
+        self.status: int | None = None
 
 
 class Zygote:
-    """Takes requests from the control socket, forks, waits, writes down how it ended."""
+    """Takes requests, forks, waits, ends what attempts leave behind and writes down how they ended."""
 
-    def __init__(self, control: socket.socket) -> None:
-        self.control: socket.socket | None = control
-        self.children: dict[int, Child] = {}
-        self.imported: set[str] = set()
+    def __init__(self, control: int, reports: int, lock: int, *, warm: bool) -> None:
+        self.control: int | None = control
+        self.reports = reports
+        self.lock = lock
+        self.identity = {"supervisor": os.getpid(), "supervisor_start_time": start_time(os.getpid()), "boot": boot_id()}
+        self.warm = warm
+        self.received = b""
+        self.attempts: dict[int, Attempt] = {}  # by process id
+        self.orphans: dict[int, set[int]] = {}  # of unknown attempt: the attempts that ran when they were seen first
         self.wake_read, self.wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(self.wake_write, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
 
     def serve(self) -> None:
         """Work until the server is gone and the last child has ended."""
-        while self.control is not None or self.children:
-            watched: list[Any] = [self.wake_read]
-            if self.control is not None:
-                watched.append(self.control)
-            ready, _, _ = select.select(watched, [], [])
+        while self.control is not None or self.attempts:
+            poll = select.poll()
+            for descriptor in (self.wake_read, self.control):
+                if descriptor is not None:
+                    poll.register(descriptor, select.POLLIN)
+            ready = {descriptor for descriptor, _ in poll.poll(self.patience_ms())}
             if self.wake_read in ready:
                 with contextlib.suppress(BlockingIOError):
                     os.read(self.wake_read, 4096)
-                self.reap()
-            if self.control is not None and self.control in ready:
+            if self.control in ready:
                 self.receive()
+            self.reap()
+            self.kill_overdue()
+            self.clear()
+
+    def patience_ms(self) -> float | None:
+        """Return how long nothing need be looked at unless something happens."""
+        moments = [attempt.kill_at for attempt in self.attempts.values() if attempt.kill_at is not None]
+        if any(attempt.status is not None for attempt in self.attempts.values()):
+            moments.append(time.monotonic() + RECHECK_S)
+        return max(0.0, min(moments) - time.monotonic()) * 1000 if moments else None
 
     def receive(self) -> None:
-        """Take one request."""
+        """Take the requests that have arrived; none is taken of a server that is gone."""
         assert self.control is not None
         try:
-            data = self.control.recv(MESSAGE_BYTES_MAX)
+            data = os.read(self.control, 1 << 20)
         except ConnectionError:
             data = b""
         if not data:
-            self.control.close()
+            os.close(self.control)
             self.control = None
             return
-        request = json.loads(data)
-        try:
-            self.launch(request)
-        except Exception as error:
-            self.send({"name": request["name"], "event": "failed", "message": f"{type(error).__name__}: {error}"})
+        *lines, self.received = (self.received + data).split(b"\n")
+        for line in lines:
+            request = json.loads(line)
+            if request["do"] == "abort":
+                self.abort(request["id"], request["grace_s"])
+            else:
+                self.launch(request)
 
-    def send(self, message: dict[str, Any]) -> None:
+    def report(self, **message: Any) -> None:
         """Tell the server, if there still is one."""
-        if self.control is not None:
-            with contextlib.suppress(OSError):
-                self.control.send(json.dumps(message).encode())
+        with contextlib.suppress(OSError):
+            os.write(self.reports, json.dumps(message).encode() + b"\n")
 
     def launch(self, request: dict[str, Any]) -> None:
         """Claim the attempt and fork its process, unless another has it or it has ended already."""
-        folder = Path(request["folder"])
-        claim = os.open(folder / "claim", os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(claim)
-            self.send({"name": request["name"], "event": _BUSY})
+            claim = claim_attempt(Path(request["folder"]))
+        except OSError as error:
+            self.refuse(request["id"], error)
+            self.report(id=request["id"], event="gone")
             return
-        if (folder / "exit.json").exists():
-            os.close(claim)
-            self.send({"name": request["name"], "event": _ENDED})
+        if claim is None:
+            self.report(id=request["id"], event="lost")
             return
-        in_process = request["entrypoint"] in ENTRYPOINTS and self.is_warm(request.get("module"))
-        go_read, go_write = os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            os.close(go_write)
-            self.be_child(request, folder, go_read, claim, in_process=in_process)
-        os.close(go_read)
-        self.children[pid] = Child(request["name"], folder, claim)
-        write_json(folder / "launch.json", {"pid": pid, "start_time": start_time(pid)})
-        os.close(go_write)
-        self.send({"name": request["name"], "event": _STARTED, "pid": pid, "start_time": start_time(pid)})
-
-    def is_warm(self, module: str | None) -> bool:
-        """Import SDK and user code once; False if forking would be unsafe because something started threads."""
-        for name in (*PRELOADED, module):
-            if name and name not in self.imported:
-                self.imported.add(name)
-                import_within_limit(name, quiet=name in OPTIONAL)
-        return SDK in sys.modules and not has_unsafe_threads()
-
-    def be_child(self, request: dict[str, Any], folder: Path, go: int, claim: int, *, in_process: bool) -> None:
-        """In the child: become the attempt's process; never returns."""
-        code = 1
+        attempt = Attempt(request, claim)
         try:
-            os.setsid()
-            become_task(request, folder)
-            os.set_inheritable(claim, True)  # whatever the attempt leaves running keeps it claimed
-            os.read(go, 1)  # returns when launch.json is written
-            os.close(go)
-            if in_process:
-                code = run_entrypoint(request["entrypoint"], request["arguments"])
-            else:
-                os.execvpe(request["command"][0], request["command"], request["environment"])
-        except FileNotFoundError as error:
-            print(f"cannot run {request['command'][0]}: {error}", file=sys.stderr)
-            code = 127
-        except BaseException as error:
-            print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        finally:
-            with contextlib.suppress(BaseException):
-                sys.stdout.flush()
-                sys.stderr.flush()
-                remove_scratch(folder)
-            os._exit(code)
+            attempt.pid = fork()
+        except OSError as error:
+            os.close(claim)
+            self.refuse(attempt.id, error)
+            self.report(id=attempt.id, event="gone")
+            return
+        if attempt.pid == 0:
+            self.become_attempt(attempt, request)
+        self.attempts[attempt.pid] = attempt
+
+    def refuse(self, attempt: int, error: BaseException) -> None:
+        """Say why an attempt could not be started."""
+        message = f"{type(error).__name__}: {error}"[:MESSAGE_CHARACTERS_MAX]
+        self.report(id=attempt, event="refused", message=message)
+
+    # Ending
+
+    def abort(self, id_: int, grace_s: float) -> None:
+        """Ask an attempt's processes to go, and see to it that they have gone after `grace_s`."""
+        for attempt in self.attempts.values():
+            if attempt.id == id_ and not attempt.aborted:
+                attempt.aborted = True
+                attempt.kill_at = time.monotonic() + grace_s
+                signal_group(attempt.pid, signal.SIGTERM)
+
+    def kill_overdue(self) -> None:
+        """End what did not go when it was asked to."""
+        now = time.monotonic()
+        for attempt in self.attempts.values():
+            if attempt.kill_at is not None and attempt.kill_at <= now:
+                attempt.kill_at = None
+                if attempt.status is None:
+                    signal_group(attempt.pid, signal.SIGKILL)
 
     def reap(self) -> None:
-        """Collect every child that has ended, orphans of attempts included."""
+        """Collect every child that has ended, the orphans of attempts included."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -171,171 +260,342 @@ class Zygote:
                 return
             if pid == 0:
                 return
-            child = self.children.pop(pid, None)
-            if child is not None:
-                self.end(pid, child, status)
+            self.orphans.pop(pid, None)
+            if pid in self.attempts:
+                self.attempts[pid].status = status
+                self.attempts[pid].kill_at = None
 
-    def end(self, pid: int, child: Child, status: int) -> None:
-        """Make sure that nothing of the attempt is left, write down how it ended, give up the claim."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(pid, signal.SIGKILL)
-        end_stragglers(child, {pid, *self.children})
-        result = {"signal": os.WTERMSIG(status)} if os.WIFSIGNALED(status) else {"exit_code": os.WEXITSTATUS(status)}
-        with contextlib.suppress(OSError):
-            write_json(child.folder / "exit.json", result)
-        os.close(child.claim)
-        self.send({"name": child.name, "event": _EXITED, **result})
+    def clear(self) -> None:
+        """Kill what ended attempts left behind; finish those of which nothing is left."""
+        ended = [attempt for attempt in self.attempts.values() if attempt.status is not None]
+        if not ended:
+            return
+        table = process_table(0 if any(map(may_have_wrapped, ended)) else min(attempt.pid for attempt in ended))
+        self.find_orphans(table)
+        for attempt in ended:
+            left = self.left_behind(attempt, table)
+            for pid in left:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)
+            if not left:
+                self.finish(attempt)
+
+    def find_orphans(self, table: dict[int, Process]) -> None:
+        """Note children of attempts that lost their parents, left the session and are not known yet."""
+        own, sessions = os.getpid(), set(self.attempts)
+        for pid, process in table.items():
+            if process.parent == own and pid not in self.attempts and process.session not in sessions:
+                marked = {a.pid for a in self.attempts.values() if bears_mark(pid, a.folder)}
+                self.orphans.setdefault(pid, marked or sessions)
+
+    def left_behind(self, attempt: Attempt, table: dict[int, Process]) -> set[int]:
+        """Return the processes that only an attempt that has ended can have started."""
+        roots = {pid for pid, process in table.items() if process.session == attempt.pid}
+        running = {pid for pid, other in self.attempts.items() if other.status is None}
+        roots |= {pid for pid, owners in self.orphans.items() if attempt.pid in owners and not owners & running}
+        return with_descendants(roots, table) - set(self.attempts)
+
+    def finish(self, attempt: Attempt) -> None:
+        """Write down how an attempt ended, give up its claim, tell the server."""
+        status = attempt.status
+        assert status is not None
+        del self.attempts[attempt.pid]
+        end: dict[str, Any] = {"exit_code": None, "signal": None, "aborted": attempt.aborted}
+        if os.WIFSIGNALED(status):
+            end["signal"] = os.WTERMSIG(status)
+        else:
+            end["exit_code"] = os.WEXITSTATUS(status)
+        started = is_started(attempt)
+        if started:
+            with contextlib.suppress(OSError):
+                write_json(attempt.folder / "exit.json", end)
+        os.close(attempt.claim)
+        self.report(id=attempt.id, event="exited" if started else "gone", **end)
+
+    # In the child
+
+    def become_attempt(self, attempt: Attempt, request: dict[str, Any]) -> NoReturn:
+        """Be the attempt's process from here on."""
+        try:
+            self.leave_zygote()
+            os.setsid()
+            prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            if os.getppid() != self.identity["supervisor"]:
+                os._exit(1)
+            become_task(attempt, request)
+            own = os.getpid()
+            process = {"pid": own, "start_time": start_time(own), "key": request["key"]}
+            write_json(attempt.folder / "launch.json", {**process, **self.identity})
+            self.report(id=attempt.id, event="started", pid=own)
+        except BaseException as error:
+            self.refuse(attempt.id, error)
+            os._exit(1)
+        code = 1
+        try:
+            code = self.run(attempt, request)
+        except BaseException:
+            traceback.print_exc()
+        with contextlib.suppress(BaseException):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+
+    def leave_zygote(self) -> None:
+        """Give up what belongs to the zygote and to other attempts."""
+        signal.set_wakeup_fd(-1)
+        for descriptor in (self.wake_read, self.wake_write, self.control, self.lock):
+            if descriptor is not None:
+                os.close(descriptor)
+        for other in self.attempts.values():
+            os.close(other.claim)
+        for number in (signal.SIGCHLD, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        getattr(atexit, "_clear", bool)()  # what the zygote's imports registered is the zygote's to clean up
+
+    def run(self, attempt: Attempt, request: dict[str, Any]) -> int:
+        """Run the attempt's command; return its exit code."""
+        command = request["command"]
+        work = attempt.folder / "work"
+        if not self.warm or command[0] not in ENTRYPOINTS or hides_imported(work):
+            return replace_process(command, request["environment"])
+        known = set(sys.modules)
+        code = run_entrypoint(command)
+        self.report_imports(attempt, request["module"], known)
+        os.close(self.reports)
+        if code == 0:
+            os.chdir("/")
+            for name in ("work", "tmp"):
+                shutil.rmtree(attempt.folder / name, ignore_errors=True)
+        return code
+
+    def report_imports(self, attempt: Attempt, module: str, known: set[str]) -> None:
+        """Tell the server which libraries the attempt had to import, if they are many."""
+        if len(sys.modules) - len(known) < IMPORTS_WORTH_REPORTING:
+            return
+        libraries = [name for name in list(sys.modules) if name not in known and is_library(sys.modules[name])]
+        if len(libraries) >= IMPORTS_WORTH_REPORTING:
+            with contextlib.suppress(OSError):
+                write_json(attempt.folder / "imports.json", libraries)
+                self.report(id=attempt.id, event="imports", module=module[:MESSAGE_CHARACTERS_MAX])
 
 
-def has_unsafe_threads() -> bool:
-    """Whether threads run that a fork would tear from their locks.
-
-    Native pools of BLAS and memory allocators prepare for forks by themselves; Python's threads and gRPC's do not.
-    """
-    if threading.active_count() > 1:
-        return True
-    for task in Path("/proc/self/task").iterdir():
-        with contextlib.suppress(OSError):
-            if task.joinpath("comm").read_text().startswith(UNSAFE_THREADS):
-                return True
-    return False
-
-
-def import_within_limit(module: str, *, quiet: bool) -> None:
-    """Import a module; if it fails or hangs, leave it to the child to say so in its own words."""
-
-    def give_up(*_: object) -> None:
-        raise TimeoutError(f"importing {module} took more than {IMPORT_TIMEOUT_S} s")
-
-    previous = signal.signal(signal.SIGALRM, give_up)
-    signal.alarm(IMPORT_TIMEOUT_S)
+def claim_attempt(folder: Path) -> int | None:
+    """Return a descriptor that holds the attempt's claim, None if another has it or the attempt was run."""
+    claim = os.open(folder / "claim", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        importlib.import_module(module)
-    except BaseException as error:
-        if not quiet:
-            print(f"zygote: {module} was not imported: {type(error).__name__}: {error}", file=sys.stderr)
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, previous)
+        fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(claim)
+        return None
+    if (folder / "launch.json").exists() or (folder / "exit.json").exists():
+        os.close(claim)
+        return None
+    return claim
 
 
-def become_task(request: dict[str, Any], folder: Path) -> None:
-    """Give the forked process signals, output, environment, folder and randomness of its own."""
-    signal.set_wakeup_fd(-1)
-    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGALRM):
-        signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    log = os.open(folder / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+def is_started(attempt: Attempt) -> bool:
+    """Say whether the attempt's process came as far as user code."""
+    try:
+        return bool(json.loads((attempt.folder / "launch.json").read_text())["pid"] == attempt.pid)
+    except (OSError, ValueError):
+        return False
+
+
+def may_have_wrapped(attempt: Attempt) -> bool:
+    """Say whether an attempt's descendants may have smaller process ids than it has."""
+    newest = int(Path("/proc/loadavg").read_text().split()[-1])
+    return newest < attempt.pid or time.monotonic() - attempt.forked_at > YOUNG_S
+
+
+def signal_group(pid: int, number: int) -> None:
+    """Send a signal to an attempt's process group, or to its process if that has not made its group yet."""
+    try:
+        os.killpg(pid, number)
+    except ProcessLookupError:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def prctl(option: int, argument: int) -> None:
+    """Set an attribute of this process; OSError if the kernel refuses."""
+    if ctypes.CDLL(None, use_errno=True).prctl(option, argument, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), f"prctl({option}, {argument})")
+
+
+def fork() -> int:
+    """Fork without the interpreter's warning about threads: `quiet_after_fork` has looked at them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return os.fork()
+
+
+def become_task(attempt: Attempt, request: dict[str, Any]) -> None:
+    """Give the forked process output, environment, folders, code and randomness of its own."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE))
+    log = os.open(attempt.folder / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     null = os.open(os.devnull, os.O_RDONLY)
     for target, source in ((0, null), (1, log), (2, log)):
         os.dup2(source, target)
     os.close(log)
     os.close(null)
+    work, scratch = attempt.folder / "work", attempt.folder / "tmp"
+    for folder in (work, scratch):
+        shutil.rmtree(folder, ignore_errors=True)
+    scratch.mkdir()
+    if request["code"]:
+        # A copy, not links: what user code writes beside its modules must not reach other attempts.
+        shutil.copytree(request["code"], work, symlinks=True)
+    else:
+        work.mkdir()
+    os.chdir(work)
     os.environ.clear()
     os.environ.update(request["environment"])
-    os.chdir(request["cwd"])
-    if "" not in sys.path:
-        sys.path.insert(0, "")
+    time.tzset()
+    tempfile.tempdir = None
     random.seed()
     numpy_random = sys.modules.get("numpy.random")
     if numpy_random is not None:
         numpy_random.seed()
+    os.set_inheritable(attempt.claim, True)  # whatever the attempt leaves running keeps it claimed
 
 
-def run_entrypoint(entrypoint: str, arguments: list[str]) -> int:
-    """Call the SDK's own command in this process; return its exit code."""
-    command = getattr(importlib.import_module(SDK), ENTRYPOINTS[entrypoint])
-    sys.argv = [entrypoint, *arguments]
+def replace_process(command: list[str], environment: dict[str, str]) -> int:
+    """Run a program in place of this process; if that fails, return the exit code that a shell would."""
+    try:
+        os.execvpe(command[0], command, environment)
+    except OSError as error:
+        print(f"cannot run {command[0]}: {error.strerror}", file=sys.stderr)
+        return 127 if isinstance(error, FileNotFoundError) else 126
+
+
+def hides_imported(work: Path) -> bool:
+    """Say whether registered code has modules of the same name as ones that were imported here before."""
+    for entry in work.iterdir():
+        if entry.stem in sys.modules and (entry.suffix == ".py" or (entry / "__init__.py").exists()):
+            return True
+    return False
+
+
+def run_entrypoint(command: list[str]) -> int:
+    """Call the SDK's own command in this process as a new interpreter would; return its exit code."""
+    paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    missing = [path for path in paths if path not in sys.path]
+    first = len(paths) - len(missing)  # the others lead the path since the zygote started
+    sys.path[first:first] = missing
+    sys.argv = list(command)
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    entrypoint = getattr(importlib.import_module(SDK), ENTRYPOINTS[command[0]])
+    renew_sdk()
     code: Any = 0
     try:
-        command.main(args=arguments, prog_name=entrypoint)
+        entrypoint.main(args=command[1:], prog_name=command[0])
     except SystemExit as leave:
         code = leave.code
-    for thread in threading.enumerate():
-        if thread is not threading.current_thread() and not thread.daemon:
-            thread.join()
-    atexit._run_exitfuncs()
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    end_interpreter()
     if isinstance(code, str):
         print(code, file=sys.stderr)
         return 1
-    return int(code or 0)
+    return int(code or 0) & 0xFF
 
 
-def remove_scratch(folder: Path) -> None:
-    """Remove what an attempt had for itself."""
-    os.chdir("/")
-    for name in ("work", "tmp"):
-        shutil.rmtree(folder / name, ignore_errors=True)
+def renew_sdk() -> None:
+    """Give the SDK temporary folders of this attempt in place of those it made when the zygote imported it."""
+    with contextlib.suppress(ImportError, AttributeError):
+        context_manager: Any = importlib.import_module("flytekit.core.context_manager")
+        data_persistence: Any = importlib.import_module("flytekit.core.data_persistence")
+
+        root = tempfile.mkdtemp(prefix="flyte-")
+        access = data_persistence.FileAccessProvider(
+            local_sandbox_dir=os.path.join(root, "sandbox"),  # noqa: PTH118
+            raw_output_prefix=os.path.join(root, "raw"),  # noqa: PTH118
+            data_config=data_persistence.DataConfig.auto(),
+        )
+        data_persistence.flyte_tmp_dir = root
+        data_persistence.default_local_file_access_provider = access
+        context_manager.default_local_file_access_provider = access
+        context_manager.FlyteContextManager.initialize()
 
 
-def start_time(pid: int) -> int:
-    """Return when a process started, in ticks since boot: with the pid it names a process for ever. 0 if it is gone."""
+def end_interpreter() -> None:
+    """Do what matters of an interpreter's end: join threads and child processes, call what user code registered."""
+    getattr(threading, "_shutdown", bool)()
+    processes = sys.modules.get("multiprocessing.util")
+    if processes is not None:
+        getattr(processes, "_exit_function", bool)()
+    getattr(atexit, "_run_exitfuncs", bool)()
+
+
+def is_library(module: types.ModuleType) -> bool:
+    """Say whether a module belongs to the interpreter's environment rather than to the user's code."""
+    origin = getattr(module, "__file__", None)
+    return isinstance(origin, str) and origin.startswith((sys.prefix + os.sep, sys.base_prefix + os.sep))
+
+
+def import_all(modules: list[str]) -> None:
+    """Import what can be imported; the rest is left to the attempts, which say in their own words what is wrong."""
+    for name in modules:
+        import_if_possible(name)
+
+
+def import_if_possible(name: str) -> None:
+    """Import a module or print why not."""
     try:
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
-    except (OSError, IndexError, ValueError):
-        return 0
+        importlib.import_module(name)
+    except BaseException as error:
+        print(f"zygote: {name} was not imported: {type(error).__name__}: {error}", file=sys.stderr)
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a file whole or not at all."""
-    temporary = path.with_name(path.name + ".new")
-    temporary.write_text(json.dumps(content))
-    temporary.replace(path)
+def quiet_after_fork() -> bool:
+    """Say whether no thread remains that a fork would tear from its locks; handlers that end threads have run."""
+    pid = fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+    names = [task.joinpath("comm").read_text().strip() for task in Path("/proc/self/task").iterdir()]
+    strange = [name for name in names if name not in THREADS_MADE_FOR_FORKS]
+    return threading.active_count() == 1 and len(strange) == 1
 
 
-def end_stragglers(child: Child, known: set[int]) -> None:
-    """Kill what left the attempt's process group: as subreaper this process became its parent, or an ancestor."""
-    claim = str(child.folder / "claim")
-    marker = f"FLYTE_KERNEL_ATTEMPT={child.name}".encode()
-    while True:
-        found = [pid for pid in descendants(os.getpid(), known) if belongs(pid, claim, marker)]
-        if not found:
-            return
-        for pid in found:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
-        for pid in found:
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(pid, 0)
-
-
-def descendants(pid: int, known: set[int]) -> list[int]:
-    """Return the processes below one, without those below the running attempts in `known`."""
-    found: list[int] = []
-    with contextlib.suppress(OSError):
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            for child in map(int, (task / "children").read_text().split()):
-                if child not in known:
-                    found += [child, *descendants(child, known)]
-    return found
-
-
-def belongs(pid: int, claim: str, marker: bytes) -> bool:
-    """Whether a live process holds an attempt's claim or carries its mark in the environment."""
-    root = Path(f"/proc/{pid}")
-    try:
-        if root.joinpath("stat").read_text().rpartition(")")[2].split()[0] in "ZX":
-            return False
-        if marker in root.joinpath("environ").read_bytes().split(b"\0"):
-            return True
-        return any(os.readlink(entry) == claim for entry in root.joinpath("fd").iterdir())  # noqa: PTH115
-    except (OSError, IndexError):
-        return False
+def take_descriptors() -> tuple[int, int]:
+    """Move control socket and reports pipe away from the standard descriptors, which user code may print to."""
+    control, reports = (fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3) for descriptor in (0, 1))
+    null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    os.dup2(null, 0)
+    os.dup2(2, 1)
+    os.close(null)
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208
+        if int(name) > 2 and int(name) not in (control, reports):
+            with contextlib.suppress(OSError):
+                os.close(int(name))
+    return control, reports
 
 
 def main() -> None:
-    """Serve the control socket whose descriptor is the first argument; the second is the folder of the user's code."""
-    control = socket.socket(fileno=int(sys.argv[1]))
-    control.set_inheritable(False)
-    if len(sys.argv) > 2 and sys.argv[2]:
-        sys.path.insert(0, sys.argv[2])
-        os.chdir(sys.argv[2])
-    # This file's own folder came first on the path and must not shadow anything of the user's.
+    """Serve; arguments are this zygote's folder and either `plain` or `sdk`, then the libraries are in preload.json."""
+    folder, mode = Path(sys.argv[1]), sys.argv[2]
+    # This file's own folder came first on the path and must not hide anything of the user's.
     own = str(Path(__file__).parent)
     sys.path[:] = [entry for entry in sys.path if entry != own]
-    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    control, reports = take_descriptors()
+    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    prctl(_PR_SET_CHILD_SUBREAPER, 1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    Zygote(control).serve()
+    if mode == "sdk":
+        import_all([SDK, *json.loads((folder / "preload.json").read_text())])
+    quiet = mode == "plain" or quiet_after_fork()
+    gc.collect()
+    gc.freeze()
+    zygote = Zygote(control, reports, lock, warm=SDK in sys.modules)
+    zygote.report(event="ready", fit=quiet)
+    if quiet:
+        zygote.serve()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

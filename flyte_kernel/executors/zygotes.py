@@ -1,74 +1,299 @@
-"""The warm processes as the executor sees them: one for each (environment, code distribution), started when needed."""
+"""The warm processes as the server sees them: started when needed, chosen by what imports may depend on.
+
+A zygote serves all attempts that share the variables which code may read while it is imported. It holds the SDK and the
+libraries that attempts on the same user module were seen to import before. A zygote with more libraries is started
+beside the one in use and takes over once it is ready, so that a library which hangs, crashes or starts threads while it
+is imported costs nothing but that process.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import fcntl
+import hashlib
+import itertools
 import json
+import logging
+import os
+import selectors
+import shutil
+import signal
 import socket
-import subprocess
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from flyte_kernel.executors import zygote
 
-__all__ = ["ZygoteKey", "ZygoteProcess"]
+__all__ = ["ZygoteKey", "ZygotePool", "ZygoteProcess"]
+
+logger = logging.getLogger(__name__)
+
+_ZYGOTES_MAX = 8  # each holds the SDK and libraries, some 100 MB
+_IDLE_S = 600.0
+_READY_WITHIN_S = 60.0  # the SDK takes half a second, heavy libraries ten
+_DEATHS_MAX = 2  # before a kind of zygote is given up
+_LESSONS_MAX = 4  # zygotes are not replaced for ever by ones that know a little more
+# What differs from attempt to attempt, or is read by the SDK at run time only, and so cannot matter to imports.
+_RUN_TIME_PREFIXES = ("FLYTE_INTERNAL_", "_F_", "BATCH_JOB_ARRAY_", "FLYTE_K8S_ARRAY_")
+_RUN_TIME_NAMES = frozenset(
+    {"FLYTE_ATTEMPT_NUMBER", "FLYTE_EXECUTION_URL", "FLYTE_MAX_ATTEMPTS", "FLYTE_START_TIME", "HOME", "TMPDIR"}
+)
+# The library with which the SDK reaches a store, by the variable that says where it is.
+_STORE_LIBRARIES = {"FLYTE_AWS_ENDPOINT": "s3fs"}
+_SPAWN_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE, signal.SIGHUP, signal.SIGCHLD)
 
 
 @dataclass(frozen=True, slots=True)
 class ZygoteKey:
-    """What attempts must share to be forked from one process: code, and the variables it may read at import."""
+    """What attempts must share to be forked from one process; `libraries` is None for one that only runs programs."""
 
-    code: str
     environment: frozenset[tuple[str, str]]
+    libraries: tuple[str, ...] | None
 
 
 @dataclass(eq=False, slots=True)
 class ZygoteProcess:
-    """A running zygote; `names` are the attempts that were given to it and have not ended."""
+    """A running zygote; `attempts` are those that were given to it and have not ended, by number."""
 
     key: ZygoteKey
-    process: subprocess.Popen[bytes]
+    pid: int
+    folder: Path
     control: socket.socket
-    names: set[str] = field(default_factory=set)
-    used_at: float = 0.0
+    reports: int
+    attempts: dict[int, Any] = field(default_factory=dict)
+    is_ready: bool = False
+    used_at: float = field(default_factory=time.monotonic)
+    outgoing: bytearray = field(default_factory=bytearray)
+    _incoming: bytes = b""
 
     @classmethod
-    def start(cls, key: ZygoteKey, python: Path, environment: Mapping[str, str], log: Path) -> ZygoteProcess:
-        """Start one; it outlives this process for as long as it has children."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        for end in (ours, theirs):
-            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * zygote.MESSAGE_BYTES_MAX)
+    def start(cls, key: ZygoteKey, python: Path, folder: Path, log: Path) -> ZygoteProcess:
+        """Start one that outlives this process for as long as it has children; OSError if it cannot be started."""
+        (folder / "tmp").mkdir(parents=True)
+        (folder / "preload.json").write_text(json.dumps(key.libraries or ()))
+        environment = {**dict(key.environment), "HOME": str(folder), "TMPDIR": str(folder / "tmp")}
+        mode = "plain" if key.libraries is None else "sdk"
+        ours, theirs = socket.socketpair()
+        reports, reports_theirs = os.pipe2(os.O_CLOEXEC)
         try:
-            with log.open("ab") as output:
-                process = subprocess.Popen(
-                    [str(python), zygote.__file__, str(theirs.fileno()), key.code],
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=output,
-                    pass_fds=(theirs.fileno(),),
-                    env=dict(environment),
-                    start_new_session=True,
-                )
+            pid = os.posix_spawn(
+                python,
+                [str(python), zygote.__file__, str(folder), mode],
+                environment,
+                file_actions=[
+                    (os.POSIX_SPAWN_DUP2, theirs.fileno(), 0),
+                    (os.POSIX_SPAWN_DUP2, reports_theirs, 1),
+                    (os.POSIX_SPAWN_OPEN, 2, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644),
+                ],
+                setsid=True,
+                setsigmask=(),
+                setsigdef=_SPAWN_SIGNALS,
+            )
         except OSError:
             ours.close()
+            os.close(reports)
             raise
         finally:
             theirs.close()
-        return cls(key, process, ours)
+            os.close(reports_theirs)
+        ours.setblocking(False)
+        os.set_blocking(reports, False)
+        return cls(key, pid, folder, ours, reports)
 
     def ask(self, request: Mapping[str, Any]) -> None:
-        """Send a launch request; OSError if the zygote is gone or the request too large."""
-        self.control.send(json.dumps(request).encode())
+        """Leave a request, which goes out at once or with later `flush`es."""
+        self.outgoing += json.dumps(request).encode() + b"\n"
+        self.flush()
 
-    def receive(self) -> dict[str, Any] | None:
-        """Return one message, None when the zygote has closed its end."""
+    def flush(self) -> None:
+        """Send what the zygote can take now; a zygote that is gone is noticed where its reports are read."""
+        with contextlib.suppress(OSError):
+            while self.outgoing:
+                del self.outgoing[: self.control.send(self.outgoing)]
+
+    def receive(self) -> tuple[list[dict[str, Any]], bool]:
+        """Return the reports that have arrived, and whether there may be more."""
         try:
-            data = self.control.recv(zygote.MESSAGE_BYTES_MAX)
-        except ConnectionError:
-            return None
-        return json.loads(data) if data else None
+            data = os.read(self.reports, 1 << 16)
+        except BlockingIOError:
+            return [], True
+        *lines, self._incoming = (self._incoming + data).split(b"\n")
+        return [json.loads(line) for line in lines], bool(data)
 
     def let_go(self) -> None:
-        """Tell it that nobody listens any more: it sees its children to their end and goes."""
+        """Tell it that there is no more work: it sees its children to their end and goes."""
         self.control.close()
+
+    def bury(self) -> None:
+        """Free what a zygote that has closed its reports had."""
+        self.let_go()
+        os.close(self.reports)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self.pid, 0)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class ZygotePool:
+    """Starts, chooses and retires zygotes; its owner reads their reports where `selector` says that there are some."""
+
+    def __init__(
+        self, folder: Path, python: Path, environment: Mapping[str, str], selector: selectors.BaseSelector
+    ) -> None:
+        self._folder = folder
+        self._python = python
+        self._plain = ZygoteKey(frozenset(environment.items()), None)
+        self._selector = selector
+        self._zygotes: dict[ZygoteKey, ZygoteProcess] = {}
+        self._retired: set[ZygoteProcess] = set()
+        self._numbers = itertools.count(1)
+        self._libraries: dict[str, tuple[str, ...]] = {}
+        self._lessons: dict[str, int] = {}
+        self._deaths: dict[ZygoteKey, int] = {}
+
+    def open(self) -> None:
+        """Make the folders and remove those of zygotes that are gone."""
+        for name in ("zygotes", "libraries"):
+            (self._folder / name).mkdir(parents=True, exist_ok=True)
+        for folder in (self._folder / "zygotes").iterdir():
+            if not _is_locked(folder / "lock"):
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def choose(self, environment: Mapping[str, str], module: str, *, uses_sdk: bool) -> ZygoteProcess:
+        """Return the zygote for an attempt, the best of those that are ready if there is any; OSError if none starts.
+
+        `module` is the user's module or empty; without `uses_sdk` any program can be run.
+        """
+        wishes = [self._plain]
+        if uses_sdk:
+            stable = frozenset((name, value) for name, value in environment.items() if not _is_run_time(name))
+            base = tuple(library for name, library in _STORE_LIBRARIES.items() if name in environment)
+            known = self._libraries_of(module)
+            learned = (*base, *(library for library in known if library not in base))
+            wishes = [ZygoteKey(stable, learned), ZygoteKey(stable, base), *wishes]
+        key = next((key for key in wishes if self._deaths.get(key, 0) < _DEATHS_MAX), wishes[-1])
+        wanted = self._zygotes.get(key) or self._start(key)
+        chosen = wanted if wanted.is_ready else self._substitute(key) or wanted
+        chosen.used_at = time.monotonic()
+        return chosen
+
+    def learn(self, module: str, libraries: Sequence[str]) -> None:
+        """Remember libraries that an attempt on a module had to import."""
+        known = self._libraries_of(module)
+        fresh = [library for library in libraries if library not in known]
+        if fresh and self._lessons.get(module, 0) < _LESSONS_MAX:
+            self._lessons[module] = self._lessons.get(module, 0) + 1
+            self._libraries[module] = (*known, *fresh)
+            with contextlib.suppress(OSError):
+                zygote.write_json(self._libraries_path(module), self._libraries[module])
+
+    def on_ready(self, process: ZygoteProcess, *, fit: bool) -> None:
+        """Note that a zygote serves now, or that it must not fork and goes away."""
+        process.is_ready = fit
+        if not fit:
+            self._deaths[process.key] = _DEATHS_MAX
+
+    def on_end(self, process: ZygoteProcess) -> None:
+        """Forget a zygote that has closed its reports; the attempts it still had are the owner's to look after."""
+        if not process.is_ready:
+            self._deaths[process.key] = self._deaths.get(process.key, 0) + 1
+            logger.warning("a warm process ended before it was ready; see %s", self._folder / "zygotes.log")
+        self._forget(process)
+
+    def retire(self) -> None:
+        """Let go of idle zygotes that are too many or too old, and kill those that never got ready."""
+        now = time.monotonic()
+        for process in list(self._zygotes.values()):
+            if not process.is_ready and now - process.used_at > _READY_WITHIN_S:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process.pid, signal.SIGKILL)
+        idle = sorted((z for z in self._zygotes.values() if z.is_ready and not z.attempts), key=lambda z: z.used_at)
+        surplus = len(self._zygotes) - _ZYGOTES_MAX
+        for position, process in enumerate(idle):
+            if position < surplus or now - process.used_at >= _IDLE_S:
+                del self._zygotes[process.key]
+                self._retired.add(process)
+                process.let_go()
+
+    def __len__(self) -> int:
+        return len(self._zygotes)
+
+    def __contains__(self, process: ZygoteProcess) -> bool:
+        return process in self._retired or self._zygotes.get(process.key) is process
+
+    def close(self) -> None:
+        """Let all go and wait for the idle ones to end."""
+        processes = [*self._zygotes.values(), *self._retired]
+        for process in processes:
+            process.let_go()
+        for process in processes:
+            if process.attempts or not process.is_ready:
+                self._selector.unregister(process.reports)
+                os.close(process.reports)
+            else:
+                os.set_blocking(process.reports, True)
+                while process.receive()[1]:
+                    pass
+                self._forget(process)
+
+    def _start(self, key: ZygoteKey) -> ZygoteProcess:
+        folder = self._folder / "zygotes" / f"{os.getpid()}-{next(self._numbers)}"
+        process = ZygoteProcess.start(key, self._python, folder, self._folder / "zygotes.log")
+        self._zygotes[key] = process
+        self._selector.register(process.reports, selectors.EVENT_READ, process)
+        return process
+
+    def _substitute(self, key: ZygoteKey) -> ZygoteProcess | None:
+        """Return the ready zygote that lacks the fewest libraries of the wanted one."""
+        wanted = set(key.libraries or ())
+        fit = [
+            process
+            for process in self._zygotes.values()
+            if process.is_ready
+            and process.key.environment == key.environment
+            and process.key.libraries is not None
+            and wanted.issuperset(process.key.libraries)
+        ]
+        return max(fit, key=lambda process: len(process.key.libraries or ()), default=None)
+
+    def _forget(self, process: ZygoteProcess) -> None:
+        self._selector.unregister(process.reports)
+        if self._zygotes.get(process.key) is process:
+            del self._zygotes[process.key]
+        self._retired.discard(process)
+        process.bury()
+
+    def _libraries_of(self, module: str) -> tuple[str, ...]:
+        if module not in self._libraries:
+            try:
+                known = json.loads(self._libraries_path(module).read_text())
+            except (OSError, ValueError):
+                known = ()
+            self._libraries[module] = tuple(str(name) for name in known)
+        return self._libraries[module]
+
+    def _libraries_path(self, module: str) -> Path:
+        return self._folder / "libraries" / f"{hashlib.sha256(module.encode()).hexdigest()[:32]}.json"
+
+
+def _is_run_time(name: str) -> bool:
+    return name in _RUN_TIME_NAMES or name == zygote.MARK or name.startswith(_RUN_TIME_PREFIXES)
+
+
+def _is_locked(path: Path) -> bool:
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except OSError as error:
+        return error.errno != errno.ENOENT
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
