@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from flyte_kernel.phases import TERMINAL_RUN_PHASES, EventKind
 from tests.support.oracle import Event, Shape
 from tests.support.oracle_driver import SideBySide
-from tests.support.worlds import Turn, ending, event_of, shapes, turns
+from tests.support.worlds import Turn, ending, event_of, nests, shapes, turns
 
 _STEPS_TO_END_MAX = 200
 
@@ -40,6 +40,20 @@ def test_core_and_oracle_agree(
         if turn.restores:
             both.restore()
         both.step(now, [event_of(choice, both.oracle) for choice in turn.choices])
+    bring_to_an_end(both, now)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(graph=nests(), fails_late=st.booleans(), happenings=turns())
+def test_stops_that_meet(graph: Shape, fails_late: bool, happenings: list[Turn]) -> None:
+    both = SideBySide([graph])
+    both.step(0, [Event(EventKind.RUN_CREATED, 0, 0, 0, int(fails_late))])
+    for _ in range(3):  # open what can be opened before time passes
+        both.step(0, [event for event in ending(both.oracle) if event.kind == EventKind.SCOPE_OPENED])
+    now = 0
+    for turn in happenings:
+        now += turn.elapsed
+        both.step(now, [event_of(choice, both.oracle) for choice in turn.choices[:2]])
     bring_to_an_end(both, now)
 
 

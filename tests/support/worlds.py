@@ -58,6 +58,24 @@ def shapes(draw: st.DrawFn, nodes_max: int = 12) -> Shape:
     return Shape(kind, scope, edges, column([1, 1, 2, 3]), column([0, 0, 4, 9]), column([0, 0, 0, 7, 20]))
 
 
+@st.composite
+def nests(draw: st.DrawFn) -> Shape:
+    """A graph of scopes within scopes around single tasks, all of them with little time: it shows how stops meet."""
+    kind: list[int] = []
+    scope: list[int] = []
+    innermost = NONE
+    for _ in range(draw(st.integers(2, 4))):
+        kind += [NodeKind.SUBWORKFLOW, NodeKind.TASK]
+        scope += [innermost, len(kind) - 2]
+        innermost = draw(st.sampled_from([len(kind) - 2, len(kind) - 2, innermost]))
+    count = len(kind)
+
+    def column(values: list[int]) -> list[int]:
+        return draw(st.lists(st.sampled_from(values), min_size=count, max_size=count))
+
+    return Shape(kind, scope, [], column([1, 2, 3]), column([0, 2, 4, 6]), column([0, 0, 5, 7]))
+
+
 def turns() -> st.SearchStrategy[list[Turn]]:
     """What happens, turn by turn."""
     choice = st.builds(
