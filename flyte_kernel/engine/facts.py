@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from flyte_kernel.catalog.facts import CatalogFact
 from flyte_kernel.ids import EntityId, ExecutionId
 
 __all__ = [
@@ -116,4 +117,5 @@ Fact: TypeAlias = (
     | ExecutionAborted
     | AttemptObserved
     | ExecutionStateChanged
+    | CatalogFact
 )

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from flyteidl.core import execution_pb2
 
 from flyte_kernel import Kernel, Turn
+from flyte_kernel.catalog.facts import CatalogChange
 from flyte_kernel.compile.program import Program
 from flyte_kernel.engine import outcomes
 from flyte_kernel.engine.facts import (
@@ -148,6 +149,8 @@ class Fold:
                 record.abort_cause, record.abort_principal = fact.cause, fact.principal
             case ExecutionStateChanged():
                 self._on_execution_state_changed(fact, applied)
+            case CatalogChange():
+                self.state.catalog.on_fact(fact, self.now)
             case _:
                 raise InternalError(f"no fold for {type(fact).__name__}")
 

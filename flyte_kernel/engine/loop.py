@@ -19,6 +19,7 @@ from typing import Protocol, TypeAlias
 import msgspec
 
 from flyte_kernel import Kernel
+from flyte_kernel.catalog.facts import CatalogChange
 from flyte_kernel.compile.program import Program
 from flyte_kernel.engine.data import NodeData
 from flyte_kernel.engine.facts import AttemptObserved, ExecutionAborted, ExecutionCreated, Fact
@@ -431,4 +432,6 @@ def _claims(fact: Fact) -> tuple[object, ...]:
         return (fact.run,)
     if isinstance(fact, AttemptObserved):
         return ()
+    if isinstance(fact, CatalogChange):
+        return fact.claims()
     return (fact.id,)

@@ -6,6 +6,7 @@ import msgspec
 import numpy as np
 
 from flyte_kernel import Kernel
+from flyte_kernel.catalog.state import CatalogImage, CatalogState
 from flyte_kernel.engine.fold import Fold
 from flyte_kernel.engine.programs import Programs
 from flyte_kernel.engine.records import AttemptColumns, ExecutionRecord, NodeColumns
@@ -15,7 +16,7 @@ from flyte_kernel.ids import EntityId, ExecutionId, NamedEntityId
 
 __all__ = ["restore_fold", "snapshot_fold"]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 class _Scalars(msgspec.Struct, array_like=True):
@@ -57,6 +58,7 @@ class _Snapshot(msgspec.Struct, array_like=True):
     launch_plans: list[LaunchPlanEntity]
     graphs: list[tuple[EntityId, int]]
     records: list[_Record]
+    catalog: CatalogImage
 
 
 _NODE_COLUMNS = (
@@ -82,6 +84,7 @@ def snapshot_fold(fold: Fold) -> bytes:
         launch_plans=list(state.registry.launch_plans.values()),
         graphs=list(fold.graph_of.items()),
         records=[_pack(record) for record in state.runs.values() if not record.is_terminal],
+        catalog=state.catalog.image(),
     )
     return msgspec.msgpack.encode(snapshot)
 
@@ -94,7 +97,7 @@ def restore_fold(payload: bytes) -> Fold:
         raise CorruptRecordError(f"the snapshot cannot be read: {error}") from error
     if snapshot.version != FORMAT_VERSION:
         raise CorruptRecordError(f"the snapshot has format {snapshot.version}, this version reads {FORMAT_VERSION}")
-    state = State(run_count=snapshot.run_count)
+    state = State(run_count=snapshot.run_count, catalog=CatalogState.of_image(snapshot.catalog))
     registry = state.registry
     registry.tasks = {entity.id: entity for entity in snapshot.tasks}
     registry.workflows = {entity.id: entity for entity in snapshot.workflows}

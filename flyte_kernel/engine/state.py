@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from flyte_kernel.catalog.state import CatalogState
 from flyte_kernel.engine.facts import (
     ExecutionCreated,
     LaunchPlanRegistered,
@@ -90,9 +91,10 @@ class Registry:
 
 @dataclass(slots=True)
 class State:
-    """The registry, and the executions that are live or finished so recently that they are still in memory."""
+    """The registry, the catalog, and the executions that are live or so recent that they are still in memory."""
 
     registry: Registry = field(default_factory=Registry)
+    catalog: CatalogState = field(default_factory=CatalogState)
     executions: dict[ExecutionId, ExecutionRecord] = field(default_factory=dict)
     runs: dict[int, ExecutionRecord] = field(default_factory=dict)
     run_count: int = 0

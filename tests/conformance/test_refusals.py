@@ -706,6 +706,7 @@ def test_reflection_names_the_services_and_describes_them(edge: Edge) -> None:
     ]
     services, file = list(stub.ServerReflectionInfo(iter(requests)))
     assert {service.name for service in services.list_services_response.service} == {
+        "datacatalog.DataCatalog",
         "flyteidl.service.AdminService",
         "flyteidl.service.DataProxyService",
         "flyteidl.service.SignalService",

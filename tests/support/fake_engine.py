@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from flyte_kernel.catalog.facts import CatalogChange
 from flyte_kernel.compile.program import Program
 from flyte_kernel.engine.data import NodeData
 from flyte_kernel.engine.facts import (
@@ -161,6 +162,8 @@ class FakeEngine:
                 record = self.state.executions[fact.id]
                 record.archived, record.state_changed_at = fact.archived, now
                 record.version += 1
+            case CatalogChange():
+                self.state.catalog.on_fact(fact, now)
 
     def _create(self, fact: ExecutionCreated, now: int) -> None:
         program = self.program(fact.workflow)

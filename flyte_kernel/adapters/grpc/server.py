@@ -1,15 +1,17 @@
-"""Listens for gRPC: AdminService, DataProxyService, SignalService, health and reflection on one port."""
+"""Listens for gRPC: admin, data proxy, signals, the catalog, health and reflection on one port."""
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
+from flyteidl.datacatalog import datacatalog_pb2
 from flyteidl.service import admin_pb2, dataproxy_pb2, signal_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from flyte_kernel.adapters.grpc.admin import AdminService
+from flyte_kernel.adapters.grpc.catalog import DataCatalog
 from flyte_kernel.adapters.grpc.data_proxy import DataProxyService
 from flyte_kernel.adapters.grpc.services import UnknownServices, service_handler
 from flyte_kernel.engine.backend import Backend
@@ -32,6 +34,7 @@ class GrpcServer:
         served = [
             (admin_pb2.DESCRIPTOR.services_by_name["AdminService"], AdminService(engine)),
             (dataproxy_pb2.DESCRIPTOR.services_by_name["DataProxyService"], DataProxyService(engine)),
+            (datacatalog_pb2.DESCRIPTOR.services_by_name["DataCatalog"], DataCatalog(engine)),
             (signal_pb2.DESCRIPTOR.services_by_name["SignalService"], object()),
         ]
         self._server.add_generic_rpc_handlers([service_handler(descriptor, service) for descriptor, service in served])
