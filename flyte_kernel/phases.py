@@ -35,7 +35,7 @@ class RunPhase(IntEnum):
 
 
 class NodeKind(IntEnum):
-    """What a node is, in the core's numbers; the ones from BRANCH on are reserved and cannot run yet."""
+    """What a node is, in the core's numbers; DYNAMIC is a task that grew, never in a graph."""
 
     TASK = 0
     START = 1

@@ -93,7 +93,10 @@ def _check_comparison(scope: Scope, node: ScopeNode, comparison: condition_pb2.C
 def _operand_type(
     scope: Scope, node: ScopeNode, comparison: condition_pb2.ComparisonExpression, field: str, label: str
 ) -> types_pb2.LiteralType | None:
-    """Return the type of an operand, or None if it is unknown; unknown types are not compared."""
+    """Return the type of an operand, or None if it is unknown; unknown types are not compared.
+
+    The reference does not know scalars as operands, which is what flytekit makes of `is_none()`.
+    """
     if not comparison.HasField(field):
         scope.findings.value_required(node.id, label)
         return None
@@ -101,9 +104,7 @@ def _operand_type(
     kind = operand.WhichOneof("val")
     if kind == "primitive":
         return scalar_type(literals_pb2.Scalar(primitive=operand.primitive))
-    if kind == "scalar":
-        return scalar_type(operand.scalar)
-    if not operand.var:
+    if kind == "scalar" or not operand.var:
         scope.findings.value_required(node.id, f"{label}.Val")
         return None
     return _variable_type(scope, node, operand.var)

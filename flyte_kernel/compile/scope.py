@@ -54,7 +54,8 @@ class World:
 class Scope:
     """The nodes of one workflow by id, start-node and end-node among them, and its edges in both directions.
 
-    Nodes inside branches are not in `nodes`: nothing may refer to them.
+    Nodes inside branches are not in `nodes`: nothing may refer to them. `held` has the branches of this level by the
+    nodes that something inside them waits for: no edges of the closure, but a branch cannot end before them.
     """
 
     template: workflow_pb2.WorkflowTemplate
@@ -63,6 +64,7 @@ class Scope:
     nodes: dict[str, ScopeNode] = field(default_factory=dict)
     upstream: dict[str, set[str]] = field(default_factory=dict)
     downstream: dict[str, set[str]] = field(default_factory=dict)
+    held: dict[str, set[str]] = field(default_factory=dict)
 
     def add_upstream(self, source: str, target: str) -> None:
         """Note that `target` waits for `source`."""

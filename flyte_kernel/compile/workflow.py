@@ -2,8 +2,8 @@
 
 The result is the one of flytepropeller's compiler (workflow_compiler.go): nodes in the order start-node, end-node, then
 the template's own; edges from promises and from declared upstream nodes; nodes without an edge on one side tied to
-start or end. Two refusals go beyond it, because their workflows could never run: subworkflows that contain themselves,
-and declared upstream nodes that do not exist.
+start or end. Three refusals go beyond it, because their workflows could never run: subworkflows that contain
+themselves, declared upstream nodes that do not exist, and nodes in a branch that wait for what waits for the branch.
 """
 
 from __future__ import annotations
@@ -155,16 +155,23 @@ def _add_edges(scope: Scope) -> None:
         for source in check_bindings(scope, node, node.interface.inputs).sources:
             scope.add_edge(source, node.id)
         for child in node.children:
-            _add_inner_edges(scope, child)
+            for source in _add_inner_edges(scope, child):
+                scope.held.setdefault(source, set()).add(node.id)
 
 
-def _add_inner_edges(scope: Scope, node: ScopeNode) -> None:
-    """Nodes in branches and failure nodes wait for their data only; nothing leads to them in the graph itself."""
+def _add_inner_edges(scope: Scope, node: ScopeNode) -> set[str]:
+    """Nodes in branches and failure nodes wait for their data only; nothing leads to them in the graph itself.
+
+    Returns what they wait for.
+    """
+    found: set[str] = set()
     if node.interface is not None:
         for source in check_bindings(scope, node, node.interface.inputs).sources:
             scope.add_upstream(source, node.id)
+            found.add(source)
     for child in node.children:
-        _add_inner_edges(scope, child)
+        found |= _add_inner_edges(scope, child)
+    return found
 
 
 def _add_failure_node(scope: Scope) -> None:
@@ -193,7 +200,7 @@ def _check_reachable(scope: Scope) -> None:
     visited: set[str] = set()
     path: list[str] = [START_NODE]
     on_path = {START_NODE}
-    stack = [iter(sorted(scope.downstream.get(START_NODE, ())))]
+    stack = [iter(_next(scope, START_NODE))]
     while stack:
         node_id = next(stack[-1], None)
         if node_id is None:
@@ -207,11 +214,15 @@ def _check_reachable(scope: Scope) -> None:
         elif node_id not in visited:
             path.append(node_id)
             on_path.add(node_id)
-            stack.append(iter(sorted(scope.downstream.get(node_id, ()))))
+            stack.append(iter(_next(scope, node_id)))
     unreachable = sorted(set(scope.nodes) - visited - {END_NODE})
     if unreachable:
         description = f"The Workflow contain unreachable nodes [{','.join(unreachable)}]."
         scope.findings.add("UnreachableNodes", START_NODE, description)
+
+
+def _next(scope: Scope, node_id: str) -> list[str]:
+    return sorted(scope.downstream.get(node_id, set()) | scope.held.get(node_id, set()))
 
 
 def _write_connections(scope: Scope, connections: compiler_pb2.ConnectionSet) -> None:

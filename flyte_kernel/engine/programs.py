@@ -6,10 +6,29 @@ from flyteidl.admin import workflow_pb2
 
 from flyte_kernel.compile.program import Program, build_program
 from flyte_kernel.engine.state import Registry
-from flyte_kernel.errors import InternalError
+from flyte_kernel.errors import InternalError, UnsupportedError
 from flyte_kernel.ids import EntityId
+from flyte_kernel.phases import NodeKind
 
-__all__ = ["Programs"]
+__all__ = ["Programs", "require_runnable"]
+
+_WORDS = {
+    NodeKind.BRANCH: "a branch node",
+    NodeKind.MAP: "an array node",
+    NodeKind.GATE: "a gate node",
+    NodeKind.CHILD_RUN: "a launch plan node",
+}
+
+
+def require_runnable(program: Program) -> None:
+    """Raise UnsupportedError, naming workflow, node and kind, for what the engine cannot run yet."""
+    handlers = frozenset(program.failure_handlers.values())
+    for node, kind in enumerate(program.kind.tolist()):
+        what = "a failure node" if node in handlers else _WORDS.get(NodeKind(kind))
+        if what is not None:
+            workflow = program.levels[program.parent[node]].shape.compiled.template.id.name
+            text = f"workflow {workflow}: node {program.node_id[node]} is {what}, which cannot be run yet"
+            raise UnsupportedError(text)
 
 
 class Programs:

@@ -29,6 +29,7 @@ from flyte_kernel.engine.facts import (
     TaskRegistered,
     WorkflowRegistered,
 )
+from flyte_kernel.engine.programs import require_runnable
 from flyte_kernel.engine.state import Entity, LaunchPlanEntity, Registry, State
 from flyte_kernel.engine.turns import Decision
 from flyte_kernel.engine.validation import check_identifier, check_project_and_domain, entity_missing, missing
@@ -92,7 +93,7 @@ def register_workflow(engine: Backend, request: workflow_pb2.WorkflowCreateReque
     fact = WorkflowRegistered(key, workflow_closure(compiled), digest, short_description)
     existing = engine.state.registry.workflows.get(key)
     if existing is None:
-        build_program(compiled)
+        require_runnable(build_program(compiled))
         existing = _register(engine, fact, lambda registry: registry.workflows.get(key))
     if existing is not None:
         raise _workflow_exists(key, existing, digest, compiled)

@@ -151,6 +151,18 @@ def launch_plan_node(node_id: str, name: str, *bindings: literals_pb2.Binding) -
     return node
 
 
+def array_node(node_id: str, element: workflow_pb2.Node, *bindings: literals_pb2.Binding) -> workflow_pb2.Node:
+    node = workflow_pb2.Node(id=node_id, inputs=bindings)
+    node.array_node.node.CopyFrom(element)
+    return node
+
+
+def sleep_node(node_id: str, seconds: int = 1) -> workflow_pb2.Node:
+    node = workflow_pb2.Node(id=node_id)
+    node.gate_node.sleep.duration.seconds = seconds
+    return node
+
+
 def compare(variable: str, value: int) -> condition_pb2.BooleanExpression:
     comparison = condition_pb2.ComparisonExpression(
         operator="GT",

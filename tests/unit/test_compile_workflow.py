@@ -309,6 +309,24 @@ def test_findings_of_branches() -> None:
     )
 
 
+def test_scalars_are_no_operands() -> None:
+    is_none = compare("x", 1)
+    is_none.comparison.right_value.scalar.none_type.SetInParent()
+    template = one_branch([(is_none, task_node("a", "make"))], task_node("b", "make"))
+    assert findings_of(template, [MAKE]) == (("ValueRequired", "n0", "Value required [RightValue.Val]."),)
+
+
+def test_cases_must_not_wait_for_what_waits_for_their_branch() -> None:
+    cycle = "A cycle has been detected while traversing the Workflow"
+    template = one_branch(
+        [(compare("x", 1), task_node("a", "inc", promise("a", "late", "o0")))], task_node("b", "make")
+    )
+    template.nodes.append(task_node("late", "inc", promise("a", "n0", "o0")))
+    assert findings_of(template, [INC, MAKE]) == (("CycleDetected", "start-node", f"{cycle} [n0>late>n0]."),)
+    own = one_branch([(compare("x", 1), task_node("a", "inc", promise("a", "n0", "o0")))], task_node("b", "make"))
+    assert findings_of(own, [INC, MAKE]) == (("CycleDetected", "start-node", f"{cycle} [n0>n0]."),)
+
+
 def test_branch_error_is_a_default() -> None:
     template = one_branch([(compare("x", 1), task_node("a", "make"))])
     template.nodes[0].branch_node.if_else.error.message = "neither"
