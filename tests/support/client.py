@@ -41,8 +41,8 @@ class Client:
         """The unmodified FlyteRemote."""
         return FlyteRemote(Config.auto(self.config), PROJECT, DOMAIN)
 
-    def register(self, file: str = "basics.py") -> None:
-        """Fast-register a file of tests/e2e/workflows."""
+    def register(self, *files: str) -> None:
+        """Fast-register files of tests/e2e/workflows; without any, the basics."""
         pyflyte(
             self.config,
             "register",
@@ -52,7 +52,7 @@ class Client:
             DOMAIN,
             "--version",
             self.version,
-            str(WORKFLOWS / file),
+            *(str(WORKFLOWS / file) for file in files or ("basics.py",)),
         )
 
     def execute(self, name: str, inputs: Mapping[str, object], execution: str | None = None) -> FlyteWorkflowExecution:
