@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from bench.records import Record
 from bench.workloads import EdgeList, layered_graph
 from flyte_kernel import EffectKind, EventKind, Graph, Kernel, RunPhase
+from flyte_kernel.ids import NO_ELEMENT
 
 __all__ = ["Driven", "drive", "drive_graphlib", "drive_numpy", "drive_rustworkx", "main"]
 
@@ -42,8 +43,9 @@ def drive(graph: Graph) -> Driven:
     kernel = Kernel()
     index = kernel.add_graph(graph)
     succeeded_kind = np.full(graph.node_count, EventKind.ATTEMPT_SUCCEEDED, np.uint8)
+    no_element = np.full(graph.node_count, NO_ELEMENT, np.uint32)
     no_argument = np.zeros(graph.node_count, np.int64)
-    created = (np.array([value], dtype) for value, dtype in zip((1, 0, index, 0, 0), _DTYPES, strict=True))
+    created = (np.array([value], dtype) for value, dtype in zip((1, 0, index, 0, NO_ELEMENT, 0), _DTYPES, strict=True))
     launches = []
     began = time.perf_counter()
     turn = kernel.step(0, *created)
@@ -53,7 +55,8 @@ def drive(graph: Graph) -> Driven:
             break
         launches.append(node.copy())  # a view would keep the whole turn
         count = len(node)
-        turn = kernel.step(0, succeeded_kind[:count], turn.effect_run, node, turn.effect_attempt, no_argument[:count])
+        kinds, elements, arguments = succeeded_kind[:count], no_element[:count], no_argument[:count]
+        turn = kernel.step(0, kinds, turn.effect_run, node, turn.effect_attempt, elements, arguments)
     seconds = time.perf_counter() - began
     if kernel.run_phase(0) != RunPhase.SUCCEEDED:
         raise RuntimeError(f"the run ended in phase {kernel.run_phase(0)}")
@@ -61,7 +64,7 @@ def drive(graph: Graph) -> Driven:
     return Driven(len(order), len(launches) + 1, _hash(order), seconds, launches)
 
 
-_DTYPES = (np.uint8, np.uint32, np.uint32, np.uint32, np.int64)
+_DTYPES = (np.uint8, np.uint32, np.uint32, np.uint32, np.uint32, np.int64)
 
 
 def drive_rustworkx(edges: EdgeList) -> Driven:

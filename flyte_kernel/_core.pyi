@@ -34,12 +34,15 @@ class Graph:
         attempts_max: NDArray[np.uint16] | None = None,
         execution_timeout: NDArray[np.int64] | None = None,
         active_timeout: NDArray[np.int64] | None = None,
+        failure_handler: NDArray[np.bool_] | None = None,
     ) -> Graph:
         """Build and check a graph from edge lists; both arrays have one row an edge.
 
-        Columns have one row a node: `kind` a phases.NodeKind (default TASK), `scope` the SUBWORKFLOW node that a node
-        belongs to (default 4294967295, the top), `attempts_max` how often the user lets it be tried (default 1),
-        timeouts in ns (default 0, none): `execution_timeout` of one attempt, `active_timeout` of all together.
+        Columns have one row a node: `kind` a phases.NodeKind (default TASK), `scope` the SUBWORKFLOW or BRANCH node
+        that a node is inside of (default 4294967295, the top), `attempts_max` how often the user lets it be tried
+        (default 1), timeouts in ns (default 0, none): `execution_timeout` of one attempt, `active_timeout` of all
+        together; `failure_handler` whether the node handles the failure of its scope: at most one a scope, without
+        edges, started only when the scope has failed.
         Raises CycleError naming a cycle, GraphError for anything else that cannot be.
         """
 
@@ -57,7 +60,7 @@ class Graph:
 
     @property
     def scope(self) -> NDArray[np.uint32]:
-        """The subworkflow node each node belongs to."""
+        """The node inside of which each node is."""
 
     @property
     def attempts_max(self) -> NDArray[np.uint16]:
@@ -70,6 +73,10 @@ class Graph:
     @property
     def active_timeout(self) -> NDArray[np.int64]:
         """How long a node may take in all."""
+
+    @property
+    def failure_handler(self) -> NDArray[np.bool_]:
+        """Whether each node handles the failure of its scope."""
 
     def downstream(self, node: int) -> NDArray[np.uint32]:
         """Return the nodes that wait for a node; UnknownNodeError if there is no such node."""
@@ -100,6 +107,7 @@ class Kernel:
         run: NDArray[np.uint32],
         node: NDArray[np.uint32],
         attempt: NDArray[np.uint32],
+        element: NDArray[np.uint32],
         argument: NDArray[np.int64],
     ) -> Turn:
         """Fire the timers that are due, then apply events (one row each, see phases.EventKind) in their order.
@@ -128,6 +136,24 @@ class Kernel:
 
     def attempts(self, run: int) -> NDArray[np.uint32]:
         """Return the current attempt of every node of a run."""
+
+    def run_kinds(self, run: int) -> NDArray[np.uint8]:
+        """Return the phases.NodeKind of every node of a run."""
+
+    def run_scopes(self, run: int) -> NDArray[np.uint32]:
+        """Return the node inside of which each node of a run is, 4294967295 at the top."""
+
+    def element_phases(self, run: int, node: int, first: int = 0, count: int | None = None) -> NDArray[np.uint8]:
+        """Return the phases.NodePhase of elements of a map, `count` from `first` on; none before it opens.
+
+        A page costs what it holds, whatever the map's size. Raises UnknownNodeError if the node is no map.
+        """
+
+    def element_attempts(self, run: int, node: int, first: int = 0, count: int | None = None) -> NDArray[np.uint32]:
+        """Return the current attempt numbers of elements of a map, like `element_phases`."""
+
+    def map_counts(self, run: int, node: int) -> tuple[int, int, int, int, int]:
+        """Return how many elements a map has, and how many were launched, succeeded, failed and are under way."""
 
     def counters(self, run: int, node: int) -> tuple[int, int, int]:
         """Return a node's attempt, its failures charged to the user and those forgiven as the platform's.
@@ -167,6 +193,8 @@ class Turn:
     def effect_node(self) -> NDArray[np.uint32]: ...
     @property
     def effect_attempt(self) -> NDArray[np.uint32]: ...
+    @property
+    def effect_element(self) -> NDArray[np.uint32]: ...
     @property
     def effect_argument(self) -> NDArray[np.int64]: ...
     @property

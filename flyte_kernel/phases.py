@@ -35,7 +35,7 @@ class RunPhase(IntEnum):
 
 
 class NodeKind(IntEnum):
-    """What a node is, in the core's numbers; DYNAMIC is a task that grew, never in a graph."""
+    """What a node is, in the core's numbers; no graph has a DYNAMIC, a TASK whose attempt grew is shown as one."""
 
     TASK = 0
     START = 1
@@ -97,8 +97,12 @@ class EventKind(IntEnum):
     """What happened outside the core. The meaning of a row's other columns:
 
     RUN_CREATED: run is the next index, node the graph's index, attempt max_parallelism (0 is unlimited), argument 1
-    lets the rest run on after a failure. ATTEMPT_FAILED: argument is a FailureClass. The others name run, node and
-    attempt.
+    lets the rest run on after a failure. The others name run, node and attempt, and an element if it is one of a map's
+    that they are about. ATTEMPT_STARTED: argument is the time in ns after which the attempt succeeds by itself, 0 for
+    never. ATTEMPT_SUCCEEDED: argument 1 if the outputs are taken over from an earlier run. ATTEMPT_FAILED: argument is
+    a FailureClass. BRANCH_DECIDED: argument is the member that was chosen. GRAPH_GROWN: argument is the index of the
+    graph that the attempt made. MAP_OPENED: element is how many elements may be under way at one time (0 is
+    unlimited), argument the size and, from bit 32 on, how many must succeed.
     """
 
     RUN_CREATED = 1
@@ -108,6 +112,9 @@ class EventKind(IntEnum):
     ATTEMPT_ABORTED = 5
     SCOPE_OPENED = 6
     RUN_ABORTED = 7
+    BRANCH_DECIDED = 8
+    GRAPH_GROWN = 9
+    MAP_OPENED = 10
 
 
 class EffectKind(IntEnum):
@@ -118,6 +125,8 @@ class EffectKind(IntEnum):
     FINISH_RUN = 3
     OPEN_SCOPE = 4
     RESOLVE_OUTPUTS = 5
+    DECIDE_BRANCH = 6
+    OPEN_MAP = 7
 
 
 class AbortReason(IntEnum):

@@ -5,7 +5,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
 
-use flyte_kernel_core::{EffectKind, EventKind, Events, Graph, Kernel, NodeColumns};
+use flyte_kernel_core::{EffectKind, EventKind, Events, Graph, Kernel, NONE, NodeColumns};
 
 const ROUNDS: usize = 25;
 
@@ -57,8 +57,9 @@ fn core(graph: &Arc<Graph>) -> usize {
     let mut kernel = Kernel::new(3, true, 65_536);
     let index = kernel.add_graph(graph.clone());
     let nodes = graph.node_count() as usize;
-    let (kind, argument) = (
+    let (kind, element, argument) = (
         vec![EventKind::AttemptSucceeded as u8; nodes],
+        vec![NONE; nodes],
         vec![0; nodes],
     );
     let created = Events {
@@ -66,6 +67,7 @@ fn core(graph: &Arc<Graph>) -> usize {
         run: &[0],
         node: &[index],
         attempt: &[0],
+        element: &[NONE],
         argument: &[0],
     };
     let mut turn = kernel.step(0, &created).expect("columns are of one length");
@@ -78,6 +80,7 @@ fn core(graph: &Arc<Graph>) -> usize {
             run: &turn.effects.run,
             node: &turn.effects.node,
             attempt: &turn.effects.attempt,
+            element: &element[..count],
             argument: &argument[..count],
         };
         turn = kernel.step(0, &events).expect("columns are of one length");

@@ -6,6 +6,7 @@
 //! launch, and whatever is not plain is left to `step.rs`: other events, nodes that are no tasks, scopes that settle,
 //! deadlines, limited parallelism, runs with failures in them.
 
+use crate::graph::NONE;
 use crate::phase::{EventKind, Kind, Phase, RunPhase};
 use crate::step::Stepper;
 use crate::turn::Events;
@@ -73,12 +74,16 @@ impl Stepper<'_> {
         self.run.phase == RunPhase::Running
             && self.run.max_parallelism == 0
             && !self.graph.has_timeouts()
+            && self.run.deadlines.is_empty()
             && !self.run.scopes.iter().any(|scope| scope.broken)
     }
 
     #[inline]
     fn is_success(&self, events: &Events<'_>, index: usize) -> bool {
-        events.kind[index] == EventKind::AttemptSucceeded as u8 && events.run[index] == self.index
+        events.kind[index] == EventKind::AttemptSucceeded as u8
+            && events.run[index] == self.index
+            && events.element[index] == NONE
+            && events.argument[index] == 0
     }
 
     #[inline]

@@ -26,14 +26,19 @@ pub enum CoreError {
         found: usize,
         expected: usize,
     },
-    #[error("node {node} has kind {kind} ({name}), which this version cannot run")]
+    #[error("node {node} has kind {kind} ({name}), which no graph can ask for")]
     UnsupportedKind {
         node: u32,
         kind: u8,
         name: &'static str,
     },
-    #[error("node {node} is in scope {scope}, which is not a subworkflow node that encloses it")]
+    #[error("node {node} is in scope {scope}, which is no scope that encloses it")]
     BadScope { node: u32, scope: u32 },
+    #[error(
+        "node {node} cannot handle the failure of its scope: it must have no edges and be no start or end node, and no \
+         other may handle it; the failure of a branch is never handled"
+    )]
+    BadFailureHandler { node: u32 },
     #[error("node {node} may have {attempts} attempts, at least 1 is needed")]
     NoAttempts { node: u32, attempts: u16 },
     #[error("node {node} has the negative timeout {timeout}")]
@@ -44,6 +49,8 @@ pub enum CoreError {
     UnknownRun(u32),
     #[error("there is no node {node} in run {run}")]
     UnknownNode { run: u32, node: u32 },
+    #[error("node {node} of run {run} is no map")]
+    NoMap { run: u32, node: u32 },
     #[error("there is no graph {0}, or it was released")]
     UnknownGraph(u32),
     #[error("run {0} is still going on and cannot be released")]

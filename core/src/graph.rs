@@ -1,7 +1,9 @@
 //! The immutable shape of a workflow: nodes and edges as flat arrays (compressed sparse rows).
 //!
-//! Nodes of subworkflows live in the same arrays; `scope` says whose they are. Optional columns stay empty when every
+//! Nodes of subworkflows and the arms of branches live in the same arrays; `scope` says whose they are. Optional columns stay empty when every
 //! node has the default, so that a plain graph costs eight bytes a node and four an edge.
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -11,8 +13,11 @@ use crate::phase::Kind;
 /// The scope of nodes that belong to the workflow itself, and "no node" everywhere else.
 pub const NONE: u32 = u32::MAX;
 
-/// `NONE` is no node.
-pub(crate) const NODES_MAX: usize = u32::MAX as usize - 1;
+/// The scope of nodes that a task had inside in an earlier attempt.
+pub(crate) const ORPHANED: u32 = u32::MAX - 1;
+
+/// `NONE` and `ORPHANED` are no nodes.
+pub(crate) const NODES_MAX: usize = u32::MAX as usize - 2;
 
 /// Counters of upstreams share their word with two flags (`run.rs`).
 pub(crate) const EDGES_MAX: usize = (1 << 30) - 1;
@@ -25,6 +30,8 @@ pub struct NodeColumns<'a> {
     pub attempts_max: &'a [u16],
     pub execution_timeout: &'a [i64],
     pub active_timeout: &'a [i64],
+    /// Whether the node handles the failure of its scope.
+    pub failure_handler: &'a [bool],
 }
 
 /// A checked, acyclic graph.
@@ -39,11 +46,13 @@ pub struct Graph {
     attempts_max: Vec<u16>,
     execution_timeout: Vec<i64>,
     active_timeout: Vec<i64>,
+    /// The node that handles the failure of a scope, by the scope; `NONE` is the top one.
+    failure_handler: BTreeMap<u32, u32>,
     scopes: Scopes,
 }
 
 /// Which nodes each scope has, in rows; empty while there is only the top one. Scopes are numbered by slot: the top one is
-/// 0, subworkflow nodes follow in ascending order.
+/// 0, scope nodes follow in ascending order.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Scopes {
     slot_of_node: Vec<u32>,
@@ -76,9 +85,11 @@ impl Graph {
             attempts_max: unless_default(columns.attempts_max, |a| *a == 1),
             execution_timeout: unless_default(columns.execution_timeout, |t| *t == 0),
             active_timeout: unless_default(columns.active_timeout, |t| *t == 0),
+            failure_handler: BTreeMap::new(),
             scopes: Scopes::default(),
         };
         graph.check_scopes(source, target)?;
+        graph.set_failure_handlers(columns.failure_handler)?;
         graph.check_acyclic()?;
         Ok(graph)
     }
@@ -107,7 +118,7 @@ impl Graph {
         self.kind.get(node as usize).copied().unwrap_or(Kind::Task)
     }
 
-    /// The subworkflow node whose scope a node belongs to, or `NONE`.
+    /// The node inside of which a node is, or `NONE`.
     #[inline]
     pub fn scope(&self, node: u32) -> u32 {
         self.scope.get(node as usize).copied().unwrap_or(NONE)
@@ -175,28 +186,55 @@ impl Graph {
             .map(|end| &self.scopes.member[offset[slot] as usize..*end as usize])
     }
 
-    /// How many nodes a scope has.
+    /// How many nodes of a scope must settle; what handles its failure is not one of them.
     pub(crate) fn member_count(&self, scope: u32) -> u32 {
-        self.members(scope)
-            .map_or(self.node_count, |members| members.len() as u32)
+        let members = self
+            .members(scope)
+            .map_or(self.node_count, |members| members.len() as u32);
+        members - u32::from(self.failure_handler.contains_key(&scope))
     }
 
-    /// The subworkflow nodes in ascending order, as their scopes' slots are numbered from 1.
-    pub(crate) fn subworkflows(&self) -> impl Iterator<Item = u32> + '_ {
+    /// The node that handles the failure of a scope.
+    #[inline]
+    pub(crate) fn failure_handler(&self, scope: u32) -> Option<u32> {
+        self.failure_handler.get(&scope).copied()
+    }
+
+    /// Whether a node handles the failure of its scope.
+    #[inline]
+    pub fn is_failure_handler(&self, node: u32) -> bool {
+        !self.failure_handler.is_empty() && self.failure_handler(self.scope(node)) == Some(node)
+    }
+
+    /// The nodes that are scopes, in ascending order.
+    pub(crate) fn scope_nodes(&self) -> impl Iterator<Item = u32> + '_ {
         let kinds = (0u32..).zip(&self.kind);
         kinds
-            .filter(|(_, kind)| **kind == Kind::Subworkflow)
+            .filter(|(_, kind)| kind.is_scope())
             .map(|(node, _)| node)
     }
 
-    /// The nodes inside a subworkflow node, at any depth, in ascending order.
+    /// The nodes inside a node, at any depth, in ascending order.
     pub(crate) fn descendants(&self, scope: u32) -> Vec<u32> {
-        let mut found = self.members(scope).unwrap_or_default().to_vec();
+        self.inside(scope, Kind::is_scope)
+    }
+
+    /// The same without what tasks inside have grown.
+    pub(crate) fn inside_from_the_start(&self, scope: u32) -> Vec<u32> {
+        self.inside(scope, |kind| kind.is_scope() && kind != Kind::Dynamic)
+    }
+
+    fn inside(&self, scope: u32, is_entered: impl Fn(Kind) -> bool) -> Vec<u32> {
+        let mut found = if self.kind(scope).is_scope() {
+            self.members(scope).unwrap_or_default().to_vec()
+        } else {
+            Vec::new()
+        };
         let mut next = 0;
         while next < found.len() {
             let node = found[next];
             next += 1;
-            if self.kind(node) == Kind::Subworkflow {
+            if is_entered(self.kind(node)) {
                 found.extend(self.members(node).unwrap_or_default());
             }
         }
@@ -204,14 +242,116 @@ impl Graph {
         found
     }
 
-    /// The subworkflow nodes around a node, innermost first.
+    /// The scopes around a node, innermost first.
     pub(crate) fn ancestors(&self, node: u32) -> impl Iterator<Item = u32> + '_ {
-        let enclosing = |node: u32| Some(self.scope(node)).filter(|scope| *scope != NONE);
+        let enclosing = |node: u32| Some(self.scope(node)).filter(|scope| *scope < ORPHANED);
         std::iter::successors(enclosing(node), move |scope| enclosing(*scope))
     }
 
+    /// Whether `grow` would leave room for every index.
+    pub(crate) fn can_grow_by(&self, inner: &Graph) -> bool {
+        self.node_count as usize + inner.node_count as usize <= NODES_MAX
+            && self.edge_count() + inner.edge_count() <= EDGES_MAX
+    }
+
+    /// Puts a graph inside of a task: its nodes follow the nodes that are there, its top scope is the task.
+    pub(crate) fn grow(&mut self, node: u32, inner: &Graph) {
+        let (base, edges) = (self.node_count, self.target.len() as u32);
+        let (before, added) = (base as usize, inner.node_count as usize);
+        let moved = |scope: u32| if scope == NONE { node } else { scope + base };
+        self.grow_scopes(node, inner);
+        self.offset
+            .extend(inner.offset[1..].iter().map(|place| place + edges));
+        self.target
+            .extend(inner.target.iter().map(|next| next + base));
+        self.indegree.extend(&inner.indegree);
+        self.kind.resize(before, Kind::Task);
+        self.kind[node as usize] = Kind::Dynamic;
+        self.kind
+            .extend((0..inner.node_count).map(|node| inner.kind(node)));
+        self.scope.resize(before, NONE);
+        self.scope
+            .extend((0..inner.node_count).map(|node| moved(inner.scope(node))));
+        extend(
+            &mut self.attempts_max,
+            &inner.attempts_max,
+            before,
+            added,
+            1,
+        );
+        let timeouts = [
+            (&mut self.execution_timeout, &inner.execution_timeout),
+            (&mut self.active_timeout, &inner.active_timeout),
+        ];
+        for (column, more) in timeouts {
+            extend(column, more, before, added, 0);
+        }
+        let handlers = inner.failure_handler.iter();
+        self.failure_handler
+            .extend(handlers.map(|(scope, handler)| (moved(*scope), handler + base)));
+        self.node_count += inner.node_count;
+    }
+
+    /// New scopes get new slots, so that those of a run stay where they are.
+    fn grow_scopes(&mut self, node: u32, inner: &Graph) {
+        let base = self.node_count;
+        if self.scopes.offset.is_empty() {
+            self.scopes = Scopes {
+                slot_of_node: vec![NONE; base as usize],
+                offset: vec![0, base],
+                member: (0..base).collect(),
+            };
+        }
+        let slots = self.scope_count() as u32;
+        let scopes = &mut self.scopes;
+        scopes.slot_of_node[node as usize] = slots;
+        let members = scopes.member.len() as u32;
+        if inner.scopes.offset.is_empty() {
+            scopes
+                .slot_of_node
+                .resize((base + inner.node_count) as usize, NONE);
+            scopes.member.extend(base..base + inner.node_count);
+            scopes.offset.push(members + inner.node_count);
+        } else {
+            let slot = |slot: &u32| if *slot == NONE { NONE } else { slot + slots };
+            scopes
+                .slot_of_node
+                .extend(inner.scopes.slot_of_node.iter().map(slot));
+            scopes
+                .member
+                .extend(inner.scopes.member.iter().map(|node| node + base));
+            scopes
+                .offset
+                .extend(inner.scopes.offset[1..].iter().map(|place| place + members));
+        }
+    }
+
+    /// Makes a node that grew a task again; what was inside belongs to nothing from then on.
+    pub(crate) fn shed(&mut self, node: u32) {
+        for member in self.members(node).unwrap_or_default().to_vec() {
+            self.scope[member as usize] = ORPHANED;
+        }
+        self.failure_handler.remove(&node);
+        self.scopes.slot_of_node[node as usize] = NONE;
+        self.kind[node as usize] = Kind::Task;
+    }
+
+    fn set_failure_handlers(&mut self, column: &[bool]) -> Result<(), CoreError> {
+        for (node, _) in (0u32..).zip(column).filter(|(_, is_one)| **is_one) {
+            let scope = self.scope(node);
+            let is_alone = self.indegree(node) == 0 && self.downstream(node).is_empty();
+            let can_run = !matches!(self.kind(node), Kind::Start | Kind::End);
+            let can_fail = scope == NONE || self.kind(scope) != Kind::Branch;
+            let before = self.failure_handler.insert(scope, node);
+            if !(is_alone && can_run && can_fail) || before.is_some() {
+                return Err(CoreError::BadFailureHandler { node });
+            }
+        }
+        Ok(())
+    }
+
     fn check_scopes(&mut self, source: &[u32], target: &[u32]) -> Result<(), CoreError> {
-        if self.scope.is_empty() && self.subworkflows().next().is_none() {
+        if self.scope.is_empty() && self.scope_nodes().next().is_none() {
             return Ok(());
         }
         self.check_nesting()?;
@@ -228,7 +368,7 @@ impl Graph {
         Ok(())
     }
 
-    /// Every scope must be a subworkflow node, and none may be around itself. Each node is walked over once.
+    /// Every scope must be a node that has nodes inside, and none may be around itself. Each node is walked over once.
     fn check_nesting(&self) -> Result<(), CoreError> {
         let mut checked = vec![false; self.node_count as usize];
         let mut walked_from = vec![NONE; self.node_count as usize];
@@ -240,7 +380,7 @@ impl Graph {
                 if scope == NONE {
                     break;
                 }
-                let encloses = scope < self.node_count && self.kind(scope) == Kind::Subworkflow;
+                let encloses = scope < self.node_count && self.kind(scope).is_scope();
                 if !encloses || walked_from[scope as usize] == first {
                     return Err(CoreError::BadScope { node, scope });
                 }
@@ -257,7 +397,7 @@ impl Graph {
 
     fn rows_of_scopes(&self) -> Scopes {
         let mut slot_of_node = vec![NONE; self.node_count as usize];
-        for (slot, node) in (1u32..).zip(self.subworkflows()) {
+        for (slot, node) in (1u32..).zip(self.scope_nodes()) {
             slot_of_node[node as usize] = slot;
         }
         let slot_of = |scope: u32| {
@@ -267,7 +407,7 @@ impl Graph {
                 slot_of_node[scope as usize] as usize
             }
         };
-        let mut offset = vec![0u32; self.subworkflows().count() + 2];
+        let mut offset = vec![0u32; self.scope_nodes().count() + 2];
         for node in 0..self.node_count {
             offset[slot_of(self.scope(node)) + 1] += 1;
         }
@@ -355,6 +495,7 @@ fn check_columns(nodes: usize, columns: &NodeColumns<'_>) -> Result<(), CoreErro
         ("attempts_max", columns.attempts_max.len()),
         ("execution_timeout", columns.execution_timeout.len()),
         ("active_timeout", columns.active_timeout.len()),
+        ("failure_handler", columns.failure_handler.len()),
     ];
     for (column, found) in lengths {
         if found != 0 {
@@ -413,6 +554,15 @@ fn rows(nodes: usize, source: &[u32], target: &[u32]) -> Result<Rows, CoreError>
     Ok((offset, sorted, indegree))
 }
 
+fn extend<T: Clone>(column: &mut Vec<T>, more: &[T], before: usize, added: usize, default: T) {
+    if column.is_empty() && more.is_empty() {
+        return;
+    }
+    column.resize(before, default.clone());
+    column.extend_from_slice(more);
+    column.resize(before + added, default);
+}
+
 fn unless_default<T: Clone>(column: &[T], is_default: impl Fn(&T) -> bool) -> Vec<T> {
     if column.iter().all(is_default) {
         Vec::new()
@@ -423,11 +573,13 @@ fn unless_default<T: Clone>(column: &[T], is_default: impl Fn(&T) -> bool) -> Ve
 
 fn kinds(column: &[u8]) -> Result<Vec<Kind>, CoreError> {
     let kind_of = |(node, kind): (u32, &u8)| {
-        Kind::from_u8(*kind).ok_or_else(|| CoreError::UnsupportedKind {
-            node,
-            kind: *kind,
-            name: reserved_kind(*kind),
-        })
+        Kind::from_u8(*kind)
+            .filter(can_run)
+            .ok_or_else(|| CoreError::UnsupportedKind {
+                node,
+                kind: *kind,
+                name: reserved_kind(*kind),
+            })
     };
     if column.iter().all(|kind| *kind == Kind::Task as u8) {
         return Ok(Vec::new());
@@ -435,13 +587,14 @@ fn kinds(column: &[u8]) -> Result<Vec<Kind>, CoreError> {
     (0u32..).zip(column).map(kind_of).collect()
 }
 
-/// What the numbers stand for that are kept for later.
+/// Whether a node can be of a kind from the start.
+fn can_run(kind: &Kind) -> bool {
+    *kind != Kind::Dynamic
+}
+
+/// What the numbers stand for that no graph can ask for.
 fn reserved_kind(kind: u8) -> &'static str {
     match kind {
-        4 => "BRANCH",
-        5 => "MAP",
-        6 => "GATE",
-        7 => "CHILD_RUN",
         8 => "DYNAMIC",
         _ => "unknown",
     }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::error::CoreError;
-use crate::graph::Graph;
-use crate::phase::{EventKind, Refusal};
+use crate::graph::{Graph, NONE};
+use crate::phase::{EventKind, Kind, Refusal};
 use crate::run::{Failures, Run, RunState};
 use crate::step::{Scratch, Stepper, Taken};
 use crate::story::{Story, Told};
@@ -73,6 +73,7 @@ impl Kernel {
                 Some(mut stepper) => stepper.on_timer(timer),
                 None => self.timers.disarm(timer),
             }
+            self.shed(timer.run);
             self.story.remember(now, Told::DeadlinePassed(timer));
         }
         let mut index = 0;
@@ -101,7 +102,11 @@ impl Kernel {
         let Some(mut stepper) = self.stepper(now, events.run[first], turn) else {
             return 0;
         };
-        let count = stepper.on_successes(events, first);
+        let count = if events.element[first] == NONE {
+            stepper.on_successes(events, first)
+        } else {
+            stepper.on_element_successes(events, first)
+        };
         for index in first..first + count {
             self.story.remember(now, Told::Event(events.row(index)));
         }
@@ -148,7 +153,51 @@ impl Kernel {
         if event.node >= stepper.graph.node_count() {
             return Taken::Refused(Refusal::UnknownNode);
         }
-        stepper.on_attempt(event, kind)
+        if kind == EventKind::GraphGrown {
+            return self.on_graph_grown(now, event, turn);
+        }
+        let taken = stepper.on_attempt(event, kind);
+        self.shed(event.run);
+        taken
+    }
+
+    fn on_graph_grown(&mut self, now: i64, event: Event, turn: &mut Turn) -> Taken {
+        let named = usize::try_from(event.argument).ok();
+        let inner = named.and_then(|index| self.graphs.get(index).cloned().flatten());
+        let Some(mut stepper) = self.stepper(now, event.run, turn) else {
+            return Taken::Absorbed;
+        };
+        let is_known = inner.is_some();
+        let has_room = inner
+            .as_ref()
+            .is_none_or(|inner| stepper.graph.can_grow_by(inner));
+        let taken = stepper.on_growth(event, is_known, has_room);
+        self.shed(event.run);
+        let (Some(inner), Some(node)) = (inner, self.scratch.growing.take()) else {
+            return taken;
+        };
+        if let Some(run) = self.runs[event.run as usize].as_deref_mut() {
+            Arc::make_mut(&mut run.graph).grow(node, &inner);
+            run.has_grown = true;
+            run.state.grow(&run.graph);
+        }
+        if let Some(mut stepper) = self.stepper(now, event.run, turn) {
+            stepper.on_grown(node);
+        }
+        taken
+    }
+
+    /// Takes what tasks of a run had inside in earlier attempts out of its graph.
+    #[inline]
+    fn shed(&mut self, run: u32) {
+        if self.scratch.shed.is_empty() {
+            return;
+        }
+        let nodes = std::mem::take(&mut self.scratch.shed);
+        if let Some(run) = self.runs[run as usize].as_deref_mut() {
+            let graph = Arc::make_mut(&mut run.graph);
+            nodes.into_iter().for_each(|node| graph.shed(node));
+        }
     }
 
     fn on_run_created(&mut self, now: i64, event: Event, turn: &mut Turn) -> Taken {
@@ -168,6 +217,7 @@ impl Kernel {
         self.runs.push(Some(Box::new(Run {
             graph,
             graph_index: event.node,
+            has_grown: false,
             state,
         })));
         if let Some(mut stepper) = self.stepper(now, event.run, turn) {
@@ -212,6 +262,18 @@ impl Kernel {
             .get(index as usize)
             .and_then(Option::as_deref)
             .ok_or(CoreError::UnknownRun(index))
+    }
+
+    /// A run in which a node is a map.
+    pub fn map_run(&self, run: u32, node: u32) -> Result<&Run, CoreError> {
+        let found = self.run(run)?;
+        if node >= found.graph().node_count() {
+            return Err(CoreError::UnknownNode { run, node });
+        }
+        if found.graph().kind(node) != Kind::Map {
+            return Err(CoreError::NoMap { run, node });
+        }
+        Ok(found)
     }
 
     /// How many runs were ever created.
@@ -259,6 +321,7 @@ fn check_lengths(events: &Events<'_>) -> Result<(), CoreError> {
         ("run", events.run.len()),
         ("node", events.node.len()),
         ("attempt", events.attempt.len()),
+        ("element", events.element.len()),
         ("argument", events.argument.len()),
     ];
     match lengths.into_iter().find(|(_, found)| *found != expected) {

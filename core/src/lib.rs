@@ -5,10 +5,12 @@
 
 mod bulk;
 mod check;
+mod elements;
 mod error;
 mod frontier;
 mod graph;
 mod kernel;
+mod map;
 mod phase;
 mod retry;
 mod run;
@@ -19,6 +21,7 @@ mod story;
 mod timer;
 mod turn;
 
+pub use elements::MapCounts;
 pub use error::CoreError;
 pub use graph::{Graph, NONE, NodeColumns};
 pub use kernel::Kernel;

@@ -57,20 +57,23 @@ byte_enum! {
 
 byte_enum! {
     /// What a node is.
-    Kind { Task = 0, Start = 1, End = 2, Subworkflow = 3 }
+    Kind { Task = 0, Start = 1, End = 2, Subworkflow = 3, Branch = 4, Map = 5, Gate = 6, ChildRun = 7, Dynamic = 8 }
 }
 
 byte_enum! {
     /// What happened outside.
     EventKind {
         RunCreated = 1, AttemptStarted = 2, AttemptSucceeded = 3, AttemptFailed = 4, AttemptAborted = 5, ScopeOpened = 6,
-        RunAborted = 7,
+        RunAborted = 7, BranchDecided = 8, GraphGrown = 9, MapOpened = 10,
     }
 }
 
 byte_enum! {
     /// What is to be done outside.
-    EffectKind { LaunchAttempts = 1, AbortAttempts = 2, FinishRun = 3, OpenScope = 4, ResolveOutputs = 5 }
+    EffectKind {
+        LaunchAttempts = 1, AbortAttempts = 2, FinishRun = 3, OpenScope = 4, ResolveOutputs = 5, DecideBranch = 6,
+        OpenMap = 7,
+    }
 }
 
 byte_enum! {
@@ -123,10 +126,27 @@ use Phase::*;
 /// Which phases may follow each, by its number. The rows of phases that nothing enters yet are empty.
 pub const NEXT: [u16; 14] = [
     /* Undefined      */ set(&[Queued, Succeeded, Skipped]),
-    /* Queued         */ set(&[Running, Succeeded, Failed, TimingOut, Aborting]),
+    /* Queued         */
+    set(&[
+        Running,
+        Succeeded,
+        Failed,
+        Recovered,
+        DynamicRunning,
+        TimingOut,
+        Aborting,
+    ]),
     /* Running        */
     set(&[
-        Succeeded, Failed, Failing, Retrying, TimingOut, Aborting, Aborted,
+        Succeeded,
+        Failed,
+        Recovered,
+        DynamicRunning,
+        Failing,
+        Retrying,
+        TimingOut,
+        Aborting,
+        Aborted,
     ]),
     /* Succeeded      */ set(&[Undefined]),
     /* Failing        */ set(&[Failed, Aborting, Aborted]),
@@ -134,8 +154,9 @@ pub const NEXT: [u16; 14] = [
     /* Aborted        */ set(&[Undefined]),
     /* Skipped        */ set(&[Undefined]),
     /* TimedOut       */ set(&[Undefined]),
-    /* DynamicRunning */ set(&[]),
-    /* Recovered      */ set(&[]),
+    /* DynamicRunning */
+    set(&[Succeeded, Failed, Failing, Retrying, TimingOut, Aborted]),
+    /* Recovered      */ set(&[Undefined]),
     /* Retrying       */ set(&[Queued, Running, TimingOut, Aborting, Aborted]),
     /* TimingOut      */ set(&[TimedOut, Aborting, Aborted]),
     /* Aborting       */ set(&[Aborted]),
@@ -188,7 +209,33 @@ impl Phase {
     /// Whether an attempt is or may be under way, and nobody has asked for its end.
     #[inline]
     pub fn is_active(self) -> bool {
-        matches!(self, Queued | Running)
+        matches!(self, Queued | Running | DynamicRunning)
+    }
+}
+
+impl Kind {
+    /// Whether a node has nodes inside; they run while it is open, and it ends with them.
+    #[inline]
+    pub fn is_scope(self) -> bool {
+        matches!(self, Kind::Subworkflow | Kind::Branch | Kind::Dynamic)
+    }
+
+    /// Whether a node counts for the parallelism of its run.
+    #[inline]
+    pub fn takes_slot(self) -> bool {
+        matches!(self, Kind::Task | Kind::Map | Kind::ChildRun)
+    }
+}
+
+impl Phase {
+    /// How a success ends its attempt: by itself, or taken over from an earlier run.
+    #[inline]
+    pub fn of_success(argument: i64) -> Option<Self> {
+        match argument {
+            0 => Some(Succeeded),
+            1 => Some(Recovered),
+            _ => None,
+        }
     }
 }
 
@@ -218,13 +265,37 @@ mod tests {
     fn the_table_allows_these_steps_and_no_others() {
         let legal = [
             (Undefined, [Queued, Succeeded, Skipped].as_slice()),
-            (Queued, &[Running, Succeeded, Failed, TimingOut, Aborting]),
+            (
+                Queued,
+                &[
+                    Running,
+                    Succeeded,
+                    Failed,
+                    Recovered,
+                    DynamicRunning,
+                    TimingOut,
+                    Aborting,
+                ],
+            ),
             (
                 Running,
                 &[
-                    Succeeded, Failed, Failing, Retrying, TimingOut, Aborting, Aborted,
+                    Succeeded,
+                    Failed,
+                    Recovered,
+                    DynamicRunning,
+                    Failing,
+                    Retrying,
+                    TimingOut,
+                    Aborting,
+                    Aborted,
                 ],
             ),
+            (
+                DynamicRunning,
+                &[Succeeded, Failed, Failing, Retrying, TimingOut, Aborted],
+            ),
+            (Recovered, &[Undefined]),
             (Succeeded, &[Undefined]),
             (Failed, &[Undefined]),
             (Aborted, &[Undefined]),
@@ -249,7 +320,7 @@ mod tests {
                 allowed += usize::from(expected);
             }
         }
-        assert_eq!(allowed, 32);
+        assert_eq!(allowed, 43);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Budgets: whether a failed node gets another attempt, and what another attempt is.
 
 use crate::frontier::effect_of;
-use crate::phase::{FailureClass, Kind, Phase};
+use crate::phase::{EffectKind, FailureClass, Kind, Phase};
 use crate::step::Stepper;
 use crate::timer::Limit;
 
@@ -38,11 +38,18 @@ impl Stepper<'_> {
     pub(crate) fn try_again(&mut self, node: u32) {
         self.run.next_attempt(node);
         self.disarm(node, Limit::Execution);
-        let is_scope = self.graph.kind(node) == Kind::Subworkflow;
+        self.disarm(node, Limit::Sleep);
+        let kind = self.graph.kind(node);
+        let is_scope = kind.is_scope() && kind != Kind::Dynamic;
         if is_scope {
             self.start_over(node);
+        } else if kind == Kind::Dynamic {
+            // It is a task again: at once, whatever the others have taken of its slots meanwhile.
+            self.run.slots_used += 1;
+            self.scratch.shed.push(node);
         }
-        let phase = if is_scope {
+        let is_open_map = self.run.maps.contains_key(&node);
+        let phase = if is_scope || (kind == Kind::Map && !is_open_map) {
             Phase::Queued
         } else {
             Phase::Running
@@ -51,13 +58,17 @@ impl Stepper<'_> {
             self.set_phase(node, phase);
         }
         let attempt = self.run.attempt(node);
-        self.turn
-            .effect(effect_of(self.graph, node), self.index, node, attempt, 0);
+        let effect = if is_open_map {
+            EffectKind::ResolveOutputs
+        } else {
+            effect_of(self.graph, node)
+        };
+        self.effect(effect, node, attempt, 0);
     }
 
     fn start_over(&mut self, scope: u32) {
         self.run.reset_scope(self.graph, scope);
-        for node in self.graph.descendants(scope) {
+        for node in self.graph.inside_from_the_start(scope) {
             let has_moved = self.run.phase_of(node) != Phase::Undefined;
             self.run.reset(self.graph, node);
             if has_moved {
@@ -68,8 +79,10 @@ impl Stepper<'_> {
                     self.run.attempt(node),
                 );
             }
-            if self.graph.kind(node) == Kind::Subworkflow {
-                self.run.reset_scope(self.graph, node);
+            match self.graph.kind(node) {
+                Kind::Dynamic => self.scratch.shed.push(node),
+                kind if kind.is_scope() => self.run.reset_scope(self.graph, node),
+                _ => {}
             }
         }
     }

@@ -1,17 +1,19 @@
 //! The mutable arrays of one run.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::elements::{Elements, MapCounts};
 use crate::graph::{Graph, NONE};
-use crate::phase::{Kind, Phase, RunPhase};
-use crate::timer::Limit;
+use crate::phase::{Phase, RunPhase};
+use crate::timer::Clock;
 
 /// The bit of `upstream` that says that some upstream ended without success.
 const SPOILED: u32 = 1 << 31;
-/// The bit of `upstream` that says that the current attempt has started; of a subworkflow node, that its scope is open.
+/// The bit of `upstream` that says that the current attempt has started; of a node with nodes inside, that it is open.
 const STARTED: u32 = 1 << 30;
 const PENDING: u32 = !(SPOILED | STARTED);
 
@@ -33,6 +35,21 @@ pub(crate) struct ScopeState {
     pub(crate) awaited: u32,
     /// Whether one of its nodes failed or timed out.
     pub(crate) broken: bool,
+    pub(crate) handling: Handling,
+}
+
+/// How far the handling of a scope's failure is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Handling {
+    /// The scope has not failed, or nothing handles its failure.
+    #[default]
+    None,
+    /// What is under way inside must end first.
+    Due,
+    /// The failure handler is at work.
+    Begun,
+    /// It has ended, or is called off.
+    Over,
 }
 
 /// One execution of a graph.
@@ -40,6 +57,8 @@ pub(crate) struct ScopeState {
 pub struct Run {
     pub(crate) graph: Arc<Graph>,
     pub(crate) graph_index: u32,
+    /// Whether the graph is the run's own, since it grew.
+    pub(crate) has_grown: bool,
     pub(crate) state: RunState,
 }
 
@@ -55,14 +74,18 @@ pub(crate) struct RunState {
     /// Attempt numbers; empty until a node is tried again.
     attempts: Vec<u32>,
     pub(crate) failures: BTreeMap<u32, Failures>,
-    /// Task nodes that wait for a slot, in the order they became ready.
+    /// Nodes that wait for a slot, in the order they became ready.
     pub(crate) ready: VecDeque<u32>,
-    /// Task nodes that hold a slot: launched and not ended.
+    /// Nodes that hold a slot: launched and not ended.
     pub(crate) slots_used: u32,
     /// By scope slot; the top scope's `awaited` counts while the whole run is stopped.
     pub(crate) scopes: Vec<ScopeState>,
+    /// The elements of maps, from their opening on.
+    pub(crate) maps: BTreeMap<u32, Elements>,
+    /// The first attempt number of the elements of maps that started over.
+    pub(crate) map_bases: BTreeMap<u32, u32>,
     /// The deadlines that count, and no others.
-    pub(crate) deadlines: BTreeMap<(u32, Limit), i64>,
+    pub(crate) deadlines: BTreeMap<Clock, i64>,
 }
 
 impl Run {
@@ -91,6 +114,26 @@ impl Run {
         self.state.attempt(node)
     }
 
+    /// How many elements of a map stand where; none before it opens.
+    pub fn map_counts(&self, node: u32) -> MapCounts {
+        let elements = self.state.maps.get(&node);
+        elements.map_or_else(MapCounts::default, Elements::counts)
+    }
+
+    /// The phases of some elements of a map, a byte each.
+    pub fn element_phases(&self, node: u32, elements: Range<u32>) -> Vec<u8> {
+        let found = self.state.maps.get(&node);
+        let phase_of = |element| found.map_or(Phase::Undefined, |map| map.phase(element)) as u8;
+        elements.map(phase_of).collect()
+    }
+
+    /// The current attempt numbers of some elements of a map.
+    pub fn element_attempts(&self, node: u32, elements: Range<u32>) -> Vec<u32> {
+        let found = self.state.maps.get(&node);
+        let attempt_of = |element| found.map_or(0, |map| map.attempt(element));
+        elements.map(attempt_of).collect()
+    }
+
     /// Counters of a node's failures.
     pub fn failures_of(&self, node: u32) -> Failures {
         self.state.failures.get(&node).copied().unwrap_or_default()
@@ -101,7 +144,7 @@ impl RunState {
     pub(crate) fn new(graph: &Graph, max_parallelism: u32, fails_late: bool) -> Self {
         let nodes = graph.node_count() as usize;
         let mut scopes = vec![ScopeState::default(); graph.scope_count()];
-        for scope in graph.subworkflows().chain([NONE]) {
+        for scope in graph.scope_nodes().chain([NONE]) {
             scopes[graph.scope_slot(scope)].unsettled = graph.member_count(scope);
         }
         RunState {
@@ -115,6 +158,8 @@ impl RunState {
             ready: VecDeque::new(),
             slots_used: 0,
             scopes,
+            maps: BTreeMap::new(),
+            map_bases: BTreeMap::new(),
             deadlines: BTreeMap::new(),
         }
     }
@@ -129,7 +174,28 @@ impl RunState {
             && self.scopes.len() == graph.scope_count()
             && self.ready.iter().all(is_inside)
             && self.failures.keys().all(is_inside)
-            && self.deadlines.keys().all(|(node, _)| is_inside(node))
+            && self.maps.keys().all(is_inside)
+            && self.maps.values().all(Elements::fits)
+            && self.deadlines.keys().all(|clock| is_inside(&clock.node))
+    }
+
+    /// Makes room for the nodes that a graph has more; those are still to start.
+    pub(crate) fn grow(&mut self, graph: &Graph) {
+        let (before, after) = (self.phases.len(), graph.node_count() as usize);
+        self.phases.resize(after, Phase::Undefined);
+        self.upstream.extend(&graph.indegree[before..]);
+        if !self.attempts.is_empty() {
+            self.attempts.resize(after, 0);
+        }
+        let slots = self.scopes.len();
+        self.scopes
+            .resize(graph.scope_count(), ScopeState::default());
+        for scope in graph.scope_nodes() {
+            let slot = graph.scope_slot(scope);
+            if slot >= slots {
+                self.scopes[slot].unsettled = graph.member_count(scope);
+            }
+        }
     }
 
     #[inline]
@@ -186,10 +252,10 @@ impl RunState {
         self.upstream[node as usize] |= STARTED;
     }
 
-    /// Whether a node is a subworkflow node whose nodes may run: it has nothing of its own outside.
+    /// Whether a node is a scope whose nodes may run: it has nothing of its own outside.
     #[inline]
     pub(crate) fn is_open_scope(&self, graph: &Graph, node: u32) -> bool {
-        graph.kind(node) == Kind::Subworkflow && self.is_started(node)
+        graph.kind(node).is_scope() && self.is_started(node)
     }
 
     /// Tells a node that one upstream settled; returns whether it was the last.
@@ -211,7 +277,17 @@ impl RunState {
         *upstream == 0
     }
 
-    /// Whether a task may be launched now.
+    /// Whether anything may begin: the run goes on, or its failure is being handled.
+    #[inline]
+    pub(crate) fn lets_begin(&self) -> bool {
+        match self.phase {
+            RunPhase::Running => true,
+            RunPhase::Failing => self.scopes[0].handling == Handling::Begun,
+            _ => false,
+        }
+    }
+
+    /// Whether a node that needs a slot may begin now.
     #[inline]
     pub(crate) fn has_slot(&self) -> bool {
         self.max_parallelism == 0 || self.slots_used < self.max_parallelism
@@ -223,6 +299,9 @@ impl RunState {
         self.phases[node as usize] = Phase::Undefined;
         self.upstream[node as usize] = graph.indegree(node);
         self.failures.remove(&node);
+        if let Some(elements) = self.maps.remove(&node) {
+            self.map_bases.insert(node, elements.next_base());
+        }
     }
 
     /// Sends the counters of a scope back to where they were before it opened.

@@ -10,10 +10,9 @@ use crate::error::CoreError;
 use crate::graph::Graph;
 use crate::kernel::Kernel;
 use crate::run::{Run, RunState};
-use crate::timer::Timer;
 
 const MAGIC: [u8; 4] = *b"FKKS";
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 const CHECKSUM: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
 
 /// What is kept; the stories are not, and timers are made again from the runs' deadlines.
@@ -28,19 +27,22 @@ struct Content<G, R> {
     /// By index: those, and the graphs of runs that live.
     graphs: BTreeMap<u32, G>,
     run_count: u32,
-    /// By index: the graph and the arrays of each run that was not released.
-    runs: BTreeMap<u32, (u32, R)>,
+    /// By index: the graph, its own one if it has grown, and the arrays of each run that was not released.
+    runs: BTreeMap<u32, (u32, Option<G>, R)>,
 }
 
 impl Kernel {
     /// Everything but the stories, as bytes for `restore`.
     pub fn snapshot(&self) -> Result<Vec<u8>, CoreError> {
         let mut graphs: BTreeMap<u32, &Graph> = BTreeMap::new();
-        let mut runs: BTreeMap<u32, (u32, &RunState)> = BTreeMap::new();
+        let mut runs: BTreeMap<u32, (u32, Option<&Graph>, &RunState)> = BTreeMap::new();
         for (index, run) in (0u32..).zip(&self.runs) {
             if let Some(run) = run {
-                graphs.insert(run.graph_index, &run.graph);
-                runs.insert(index, (run.graph_index, &run.state));
+                let own = Some(&*run.graph).filter(|_| run.has_grown);
+                if own.is_none() {
+                    graphs.insert(run.graph_index, &run.graph);
+                }
+                runs.insert(index, (run.graph_index, own, &run.state));
             }
         }
         let mut named = BTreeSet::new();
@@ -115,28 +117,26 @@ impl Content<Graph, RunState> {
         };
         kernel.graphs = (0..self.graph_count).map(named).collect();
         kernel.runs = vec![None; self.run_count as usize];
-        for (index, (graph_index, state)) in self.runs {
-            let graph = graphs
-                .get(&graph_index)
+        for (index, (graph_index, own, state)) in self.runs {
+            let has_grown = own.is_some();
+            let graph = own
+                .map(Arc::new)
+                .or_else(|| graphs.get(&graph_index).cloned())
                 .ok_or(CoreError::BadSnapshot("a run's graph is missing"))?;
             let place = kernel
                 .runs
                 .get_mut(index as usize)
                 .ok_or(CoreError::BadSnapshot("a run has no place"))?;
-            for (&(node, limit), &deadline) in &state.deadlines {
-                kernel.timers.arm(Timer {
-                    deadline,
-                    limit,
-                    run: index,
-                    node,
-                });
+            for (clock, &deadline) in &state.deadlines {
+                kernel.timers.arm(clock.timer(index, deadline));
             }
-            if !state.fits(graph) {
+            if !state.fits(&graph) {
                 return Err(CoreError::BadSnapshot("a run does not fit its graph"));
             }
             *place = Some(Box::new(Run {
-                graph: graph.clone(),
+                graph,
                 graph_index,
+                has_grown,
                 state,
             }));
         }

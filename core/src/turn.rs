@@ -12,6 +12,8 @@ pub struct Events<'a> {
     pub run: &'a [u32],
     pub node: &'a [u32],
     pub attempt: &'a [u32],
+    /// Which element of a map, `NONE` for everything else.
+    pub element: &'a [u32],
     pub argument: &'a [i64],
 }
 
@@ -22,6 +24,7 @@ pub struct Event {
     pub run: u32,
     pub node: u32,
     pub attempt: u32,
+    pub element: u32,
     pub argument: i64,
 }
 
@@ -32,27 +35,24 @@ impl fmt::Display for Event {
             run,
             node,
             attempt,
+            element,
             argument,
         } = self;
         match EventKind::from_u8(*kind) {
             Some(EventKind::RunCreated) => {
-                write!(
+                return write!(
                     formatter,
                     "RunCreated of run {run}, graph {node}, parallelism {attempt}, argument {argument}"
-                )
+                );
             }
-            Some(EventKind::RunAborted) => write!(formatter, "RunAborted of run {run}"),
-            Some(kind) => {
-                write!(
-                    formatter,
-                    "{kind:?} of run {run}, node {node}, attempt {attempt}, argument {argument}"
-                )
-            }
-            None => write!(
-                formatter,
-                "event {kind} of run {run}, node {node}, attempt {attempt}, argument {argument}"
-            ),
+            Some(EventKind::RunAborted) => return write!(formatter, "RunAborted of run {run}"),
+            Some(kind) => write!(formatter, "{kind:?} of run {run}, node {node}, ")?,
+            None => write!(formatter, "event {kind} of run {run}, node {node}, ")?,
         }
+        if *element != NONE {
+            write!(formatter, "element {element}, ")?;
+        }
+        write!(formatter, "attempt {attempt}, argument {argument}")
     }
 }
 
@@ -75,6 +75,7 @@ impl Events<'_> {
             run: self.run[index],
             node: self.node[index],
             attempt: self.attempt[index],
+            element: self.element[index],
             argument: self.argument[index],
         }
     }
@@ -87,6 +88,7 @@ pub struct Effects {
     pub run: Vec<u32>,
     pub node: Vec<u32>,
     pub attempt: Vec<u32>,
+    pub element: Vec<u32>,
     pub argument: Vec<i64>,
     pub cause: Vec<u32>,
 }
@@ -140,6 +142,7 @@ impl Turn {
         run: u32,
         node: u32,
         attempt: u32,
+        element: u32,
         argument: i64,
     ) {
         let effects = &mut self.effects;
@@ -147,6 +150,7 @@ impl Turn {
         effects.run.push(run);
         effects.node.push(node);
         effects.attempt.push(attempt);
+        effects.element.push(element);
         effects.argument.push(argument);
         effects.cause.push(self.cause);
     }
@@ -199,6 +203,7 @@ impl Turn {
         effects
             .attempt
             .extend(nodes.iter().map(|node| attempt(*node)));
+        effects.element.resize(rows, NONE);
         effects.argument.resize(rows, 0);
         effects.cause.extend_from_slice(causes);
     }
@@ -210,6 +215,7 @@ impl Effects {
         self.run.reserve(rows);
         self.node.reserve(rows);
         self.attempt.reserve(rows);
+        self.element.reserve(rows);
         self.argument.reserve(rows);
         self.cause.reserve(rows);
     }

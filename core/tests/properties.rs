@@ -28,6 +28,7 @@ impl Raw {
             attempts_max: &self.attempts_max,
             execution_timeout: &self.execution_timeout,
             active_timeout: &self.active_timeout,
+            failure_handler: &[],
         };
         Graph::from_edges(self.kind.len() as u32, &self.source, &self.target, columns)
     }
@@ -39,7 +40,7 @@ fn any_columns() -> impl Strategy<Value = Raw> {
         let node = 0..(nodes as u32 + 2);
         (
             vec((node.clone(), node.clone()), 0..10),
-            vec(0u8..6, nodes),
+            vec(0u8..9, nodes),
             vec(prop_oneof![Just(NONE), node], nodes),
             vec(0u16..3, nodes),
             vec(-1i64..9, nodes),
@@ -56,13 +57,13 @@ fn any_columns() -> impl Strategy<Value = Raw> {
     })
 }
 
-/// Columns that are a graph: edges go upwards within a scope, scopes are subworkflow nodes of lower index.
+/// Columns that are a graph: edges go upwards within a scope and never join the arms of a branch, scopes have the lower index.
 fn good_columns() -> impl Strategy<Value = Raw> {
     (0usize..14).prop_flat_map(|nodes| {
         (
             vec((any::<u32>(), any::<u32>()), 0..2 * nodes + 1),
             vec(
-                prop_oneof![3 => Just(0u8), 1 => 1u8..3, 2 => Just(3u8)],
+                prop_oneof![3 => Just(0u8), 1 => 1u8..3, 2 => 3u8..5, 1 => 6u8..8],
                 nodes,
             ),
             vec(any::<u32>(), nodes),
@@ -75,7 +76,7 @@ fn good_columns() -> impl Strategy<Value = Raw> {
                     let mut scope = vec![NONE; kind.len()];
                     for node in 0..kind.len() {
                         let around: Vec<u32> = (0..node as u32)
-                            .filter(|outer| kind[*outer as usize] == 3)
+                            .filter(|outer| matches!(kind[*outer as usize], 3 | 4))
                             .collect();
                         if let Some(place) = (choices[node] as usize).checked_rem(around.len() + 1)
                         {
@@ -103,14 +104,15 @@ fn good_columns() -> impl Strategy<Value = Raw> {
     })
 }
 
-type Row = (u8, u32, u32, u32, i64);
+type Row = (u8, u32, u32, u32, u32, i64);
 
 fn any_row() -> impl Strategy<Value = Row> {
     (
-        prop_oneof![9 => 2u8..7, 1 => any::<u8>()],
+        prop_oneof![9 => 2u8..9, 1 => any::<u8>()],
         prop_oneof![9 => 0u32..2, 1 => any::<u32>()],
         prop_oneof![9 => 0u32..14, 1 => any::<u32>()],
         prop_oneof![9 => 0u32..3, 1 => any::<u32>()],
+        prop_oneof![9 => Just(NONE), 1 => 0u32..4],
         prop_oneof![9 => 0i64..3, 1 => any::<i64>()],
     )
 }
@@ -120,12 +122,14 @@ fn step(kernel: &mut Kernel, now: i64, rows: &[Row]) -> Turn {
     let run: Vec<u32> = rows.iter().map(|row| row.1).collect();
     let node: Vec<u32> = rows.iter().map(|row| row.2).collect();
     let attempt: Vec<u32> = rows.iter().map(|row| row.3).collect();
-    let argument: Vec<i64> = rows.iter().map(|row| row.4).collect();
+    let element: Vec<u32> = rows.iter().map(|row| row.4).collect();
+    let argument: Vec<i64> = rows.iter().map(|row| row.5).collect();
     let events = Events {
         kind: &kind,
         run: &run,
         node: &node,
         attempt: &attempt,
+        element: &element,
         argument: &argument,
     };
     kernel
@@ -216,7 +220,7 @@ proptest! {
         let mut kernel = Kernel::new(1, true, 16);
         kernel.add_graph(Arc::new(graph));
         let mut phases = HashMap::new();
-        let turn = step(&mut kernel, 0, &[(1, 0, 0, parallelism, 0), (1, 1, 0, parallelism, 1)]);
+        let turn = step(&mut kernel, 0, &[(1, 0, 0, parallelism, NONE, 0), (1, 1, 0, parallelism, NONE, 1)]);
         prop_assert_eq!(illegal(&turn, &mut phases), None);
         let mut now = 0;
         for (elapsed, rows) in batches {
@@ -237,7 +241,7 @@ proptest! {
     #[test]
     fn any_bytes_restore_or_are_refused(mut bytes in vec(any::<u8>(), 0..64), headed in any::<bool>()) {
         if headed {
-            bytes.splice(0..0, *b"FKKS\x02");
+            bytes.splice(0..0, *b"FKKS\x03");
         }
         prop_assert!(matches!(Kernel::restore(&bytes), Err(CoreError::BadSnapshot(_))));
     }

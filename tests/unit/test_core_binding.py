@@ -19,8 +19,8 @@ from tests.support.core_world import CoreWorld, shape
 from tests.support.oracle import Event
 from tests.support.oracle_driver import graph_of, step
 
-COLUMNS = ("kind", "run", "node", "attempt", "argument")
-DTYPES = (np.uint8, np.uint32, np.uint32, np.uint32, np.int64)
+COLUMNS = ("kind", "run", "node", "attempt", "element", "argument")
+DTYPES = (np.uint8, np.uint32, np.uint32, np.uint32, np.uint32, np.int64)
 
 
 def columns(length: int = 1, **instead: np.ndarray) -> list[np.ndarray]:
@@ -79,6 +79,7 @@ def test_columns_have_the_dtypes_of_the_stub() -> None:
         "effect_argument": "int64",
         "effect_attempt": "uint32",
         "effect_cause": "uint32",
+        "effect_element": "uint32",
         "effect_kind": "uint8",
         "effect_node": "uint32",
         "effect_run": "uint32",

@@ -82,7 +82,7 @@ def test_a_long_cycle_is_named_in_short() -> None:
     assert len(str(caught.value)) < 400
 
 
-@pytest.mark.parametrize("kind", range(4, 10))
+@pytest.mark.parametrize("kind", [8, 9])
 def test_reserved_kinds_are_refused_by_name(kind: int) -> None:
     name = NodeKind(kind).name if kind in set(NodeKind) else "unknown"
     with pytest.raises(GraphError, match=rf"node 1 has kind {kind} \({name}\)"):
@@ -104,7 +104,7 @@ def test_reserved_kinds_are_refused_by_name(kind: int) -> None:
         (lambda: Graph.from_edges(2, u32(), u32(), scope=u32(NONE, 0)), "node 1 is in scope 0"),
         (lambda: Graph.from_edges(2, u32(), u32(), scope=u32(NONE, 9)), "node 1 is in scope 9"),
         (lambda: scoped([3], [0]), "node 0 is in scope 0"),
-        (lambda: scoped([3, 3], [1, 0]), "which is not a subworkflow node that encloses it"),
+        (lambda: scoped([3, 3], [1, 0]), "which is no scope that encloses it"),
         (lambda: scoped([3, 0, 0], [NONE, 0, NONE], [(1, 2)]), "edge 0 joins node 1 and node 2 of different scopes"),
     ],
 )

@@ -74,7 +74,7 @@ def test_settings_are_part_of_a_snapshot() -> None:
     kernel = Kernel(system_attempts_extra=0, record_transitions=False)
     kernel.add_graph(graph_of(shape("t")))
     restored = Kernel.restore(kernel.snapshot())
-    turn = step(restored, 0, [Event(EventKind.RUN_CREATED, 0, 0), Event(EventKind.ATTEMPT_FAILED, 0, 0, 0, 1)])
+    turn = step(restored, 0, [Event(EventKind.RUN_CREATED, 0, 0), Event(EventKind.ATTEMPT_FAILED, 0, 0, 0, argument=1)])
     assert len(turn.transition_phase) == 0
     assert restored.run_phase(0) == RunPhase.FAILED
 

@@ -50,8 +50,8 @@ def task(phase: NodePhase) -> CoreWorld:
         world.step(
             {
                 P.SUCCEEDED: Event(EventKind.ATTEMPT_SUCCEEDED, 0, NODE),
-                P.FAILED: Event(EventKind.ATTEMPT_FAILED, 0, NODE, 0, FailureClass.PERMANENT),
-                P.SKIPPED: Event(EventKind.ATTEMPT_FAILED, 0, 2, 0, FailureClass.PERMANENT),
+                P.FAILED: Event(EventKind.ATTEMPT_FAILED, 0, NODE, 0, argument=FailureClass.PERMANENT),
+                P.SKIPPED: Event(EventKind.ATTEMPT_FAILED, 0, 2, 0, argument=FailureClass.PERMANENT),
                 P.TIMED_OUT: Event(EventKind.ATTEMPT_ABORTED, 0, NODE),
             }[phase],
             now=5,
@@ -154,7 +154,7 @@ def test_phase_and_event(
     assert world.phase(NODE) == phase
     before = world.kernel.snapshot()
     kind, argument = EVENTS[event]
-    turn = world.step(Event(kind, 0, NODE, 0, argument), now=5)
+    turn = world.step(Event(kind, 0, NODE, 0, argument=argument), now=5)
     if isinstance(outcome, NodePhase):
         assert (turn.absorbed, len(turn.refused_event)) == (0, 0)
         assert world.phase(NODE) == outcome
@@ -168,7 +168,7 @@ def test_phase_and_event(
 def test_start_nodes_take_no_events() -> None:
     for kind, argument in EVENTS.values():
         world = CoreWorld(shape("st", [(0, 1)]))
-        assert world.step(Event(kind, 0, 0, 0, argument)).refused_reason.tolist() == [MISFIT]
+        assert world.step(Event(kind, 0, 0, 0, argument=argument)).refused_reason.tolist() == [MISFIT]
 
 
 def test_end_nodes_neither_start_nor_open() -> None:
@@ -226,21 +226,21 @@ def test_abort_of_a_run_in_every_phase(build: Callable[[], CoreWorld], phase: Ru
     ("event", "reason"),
     [
         (Event(0, 0), RefusalReason.UNKNOWN_KIND),
-        (Event(8, 0), RefusalReason.UNKNOWN_KIND),
+        (Event(11, 0), RefusalReason.UNKNOWN_KIND),
         (Event(255, 0), RefusalReason.UNKNOWN_KIND),
         (Event(EventKind.RUN_CREATED, 2, 0), RefusalReason.UNKNOWN_RUN),
         (Event(EventKind.RUN_CREATED, 1, 1), RefusalReason.UNKNOWN_GRAPH),
-        (Event(EventKind.RUN_CREATED, 1, 0, 0, 2), RefusalReason.BAD_ARGUMENT),
-        (Event(EventKind.RUN_CREATED, 1, 0, 0, -1), RefusalReason.BAD_ARGUMENT),
+        (Event(EventKind.RUN_CREATED, 1, 0, 0, argument=2), RefusalReason.BAD_ARGUMENT),
+        (Event(EventKind.RUN_CREATED, 1, 0, 0, argument=-1), RefusalReason.BAD_ARGUMENT),
         (Event(EventKind.RUN_ABORTED, 1), RefusalReason.UNKNOWN_RUN),
         (Event(EventKind.ATTEMPT_SUCCEEDED, 1, 0), RefusalReason.UNKNOWN_RUN),
         (Event(EventKind.ATTEMPT_SUCCEEDED, 2**32 - 1, 0), RefusalReason.UNKNOWN_RUN),
         (Event(EventKind.ATTEMPT_SUCCEEDED, 0, 1), RefusalReason.UNKNOWN_NODE),
         (Event(EventKind.ATTEMPT_SUCCEEDED, 0, 2**32 - 1), RefusalReason.UNKNOWN_NODE),
         (Event(EventKind.ATTEMPT_SUCCEEDED, 0, 0, 1), RefusalReason.FUTURE_ATTEMPT),
-        (Event(EventKind.ATTEMPT_FAILED, 0, 0, 0, 3), RefusalReason.BAD_ARGUMENT),
-        (Event(EventKind.ATTEMPT_FAILED, 0, 0, 0, -1), RefusalReason.BAD_ARGUMENT),
-        (Event(EventKind.ATTEMPT_FAILED, 0, 0, 0, 256), RefusalReason.BAD_ARGUMENT),
+        (Event(EventKind.ATTEMPT_FAILED, 0, 0, 0, argument=3), RefusalReason.BAD_ARGUMENT),
+        (Event(EventKind.ATTEMPT_FAILED, 0, 0, 0, argument=-1), RefusalReason.BAD_ARGUMENT),
+        (Event(EventKind.ATTEMPT_FAILED, 0, 0, 0, argument=256), RefusalReason.BAD_ARGUMENT),
     ],
 )
 def test_impossible_events_change_nothing(event: Event, reason: RefusalReason) -> None:

@@ -39,9 +39,10 @@ pub(crate) fn adapter_error(message: String, retryable: bool) -> PyErr {
 pub(crate) fn from_core(error: CoreError) -> PyErr {
     let class = match &error {
         CoreError::Cycle(_) => "CycleError",
-        CoreError::UnknownRun(_) | CoreError::UnknownNode { .. } | CoreError::UnknownGraph(_) => {
-            "UnknownNodeError"
-        }
+        CoreError::UnknownRun(_)
+        | CoreError::UnknownNode { .. }
+        | CoreError::NoMap { .. }
+        | CoreError::UnknownGraph(_) => "UnknownNodeError",
         CoreError::RunNotEnded(_) => "StateError",
         CoreError::BadSnapshot(_) => "CorruptRecordError",
         CoreError::Invariant(_) => "InternalError",

@@ -22,6 +22,7 @@ pub(crate) struct PyGraph {
     attempts_max: Column<u16>,
     execution_timeout: Column<i64>,
     active_timeout: Column<i64>,
+    failure_handler: Column<bool>,
 }
 
 fn slice<'a, T: numpy::Element>(column: Option<&'a PyReadonlyArray1<'_, T>>) -> &'a [T] {
@@ -33,7 +34,7 @@ fn slice<'a, T: numpy::Element>(column: Option<&'a PyReadonlyArray1<'_, T>>) -> 
 #[pymethods]
 impl PyGraph {
     #[staticmethod]
-    #[pyo3(signature = (node_count, source, target, *, kind=None, scope=None, attempts_max=None, execution_timeout=None, active_timeout=None))]
+    #[pyo3(signature = (node_count, source, target, *, kind=None, scope=None, attempts_max=None, execution_timeout=None, active_timeout=None, failure_handler=None))]
     #[expect(clippy::too_many_arguments, reason = "one argument a column")]
     fn from_edges(
         py: Python<'_>,
@@ -45,6 +46,7 @@ impl PyGraph {
         attempts_max: Option<&Bound<'_, PyAny>>,
         execution_timeout: Option<&Bound<'_, PyAny>>,
         active_timeout: Option<&Bound<'_, PyAny>>,
+        failure_handler: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         let node_count = u32::try_from(node_count).map_err(|_| {
             kernel_error(
@@ -59,12 +61,14 @@ impl PyGraph {
         let attempts_max = optional_column::<u16>("attempts_max", attempts_max)?;
         let execution_timeout = optional_column::<i64>("execution_timeout", execution_timeout)?;
         let active_timeout = optional_column::<i64>("active_timeout", active_timeout)?;
+        let failure_handler = optional_column::<bool>("failure_handler", failure_handler)?;
         let columns = NodeColumns {
             kind: slice(kind.as_ref()),
             scope: slice(scope.as_ref()),
             attempts_max: slice(attempts_max.as_ref()),
             execution_timeout: slice(execution_timeout.as_ref()),
             active_timeout: slice(active_timeout.as_ref()),
+            failure_handler: slice(failure_handler.as_ref()),
         };
         let (source, target) = (slice(Some(&source)), slice(Some(&target)));
         let graph = detached(py, || {
@@ -78,6 +82,7 @@ impl PyGraph {
             attempts_max: Column::new(),
             execution_timeout: Column::new(),
             active_timeout: Column::new(),
+            failure_handler: Column::new(),
         })
     }
 
@@ -114,6 +119,11 @@ impl PyGraph {
     #[getter]
     fn active_timeout<'py>(slf: &Bound<'py, Self>) -> Bound<'py, PyArray1<i64>> {
         show(slf, &slf.get().active_timeout, Graph::active_timeout)
+    }
+
+    #[getter]
+    fn failure_handler<'py>(slf: &Bound<'py, Self>) -> Bound<'py, PyArray1<bool>> {
+        show(slf, &slf.get().failure_handler, Graph::is_failure_handler)
     }
 
     fn downstream<'py>(slf: &Bound<'py, Self>, node: u32) -> PyResult<Bound<'py, PyArray1<u32>>> {

@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use flyte_kernel_core::{CoreError, Events, Kernel, Turn};
+use flyte_kernel_core::{CoreError, Events, Kernel, MapCounts, Turn};
 use numpy::{PyArray1, PyArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::{PyAny, PyBytes};
@@ -77,18 +77,21 @@ impl PyKernel {
         run: &Bound<'_, PyAny>,
         node: &Bound<'_, PyAny>,
         attempt: &Bound<'_, PyAny>,
+        element: &Bound<'_, PyAny>,
         argument: &Bound<'_, PyAny>,
     ) -> PyResult<PyTurn> {
         let kind = column::<u8>("kind", kind)?;
         let run = column::<u32>("run", run)?;
         let node = column::<u32>("node", node)?;
         let attempt = column::<u32>("attempt", attempt)?;
+        let element = column::<u32>("element", element)?;
         let argument = column::<i64>("argument", argument)?;
         let events = Events {
             kind: kind.as_slice()?,
             run: run.as_slice()?,
             node: node.as_slice()?,
             attempt: attempt.as_slice()?,
+            element: element.as_slice()?,
             argument: argument.as_slice()?,
         };
         let turn = self.tried(py, |kernel| kernel.step(now, &events))?;
@@ -131,6 +134,77 @@ impl PyKernel {
         Ok(read_only(PyArray1::from_vec(py, attempts)))
     }
 
+    fn run_kinds<'py>(&self, py: Python<'py>, run: u32) -> PyResult<Bound<'py, PyArray1<u8>>> {
+        let kinds = self.tried(py, |kernel| {
+            let graph = kernel.run(run)?.graph();
+            Ok((0..graph.node_count())
+                .map(|node| graph.kind(node) as u8)
+                .collect())
+        })?;
+        Ok(read_only(PyArray1::from_vec(py, kinds)))
+    }
+
+    fn run_scopes<'py>(&self, py: Python<'py>, run: u32) -> PyResult<Bound<'py, PyArray1<u32>>> {
+        let scopes = self.tried(py, |kernel| {
+            let graph = kernel.run(run)?.graph();
+            Ok((0..graph.node_count())
+                .map(|node| graph.scope(node))
+                .collect())
+        })?;
+        Ok(read_only(PyArray1::from_vec(py, scopes)))
+    }
+
+    #[pyo3(signature = (run, node, first=0, count=None))]
+    fn element_phases<'py>(
+        &self,
+        py: Python<'py>,
+        run: u32,
+        node: u32,
+        first: u32,
+        count: Option<u32>,
+    ) -> PyResult<Bound<'py, PyArray1<u8>>> {
+        let phases = self.tried(py, |kernel| {
+            let found = kernel.map_run(run, node)?;
+            let size = found.map_counts(node).size;
+            Ok(found.element_phases(node, window(first, count, size)))
+        })?;
+        Ok(read_only(PyArray1::from_vec(py, phases)))
+    }
+
+    #[pyo3(signature = (run, node, first=0, count=None))]
+    fn element_attempts<'py>(
+        &self,
+        py: Python<'py>,
+        run: u32,
+        node: u32,
+        first: u32,
+        count: Option<u32>,
+    ) -> PyResult<Bound<'py, PyArray1<u32>>> {
+        let attempts = self.tried(py, |kernel| {
+            let found = kernel.map_run(run, node)?;
+            let size = found.map_counts(node).size;
+            Ok(found.element_attempts(node, window(first, count, size)))
+        })?;
+        Ok(read_only(PyArray1::from_vec(py, attempts)))
+    }
+
+    fn map_counts(
+        &self,
+        py: Python<'_>,
+        run: u32,
+        node: u32,
+    ) -> PyResult<(u32, u32, u32, u32, u32)> {
+        let counts = self.tried(py, |kernel| Ok(kernel.map_run(run, node)?.map_counts(node)))?;
+        let MapCounts {
+            size,
+            launched,
+            succeeded,
+            failed,
+            active,
+        } = counts;
+        Ok((size, launched, succeeded, failed, active))
+    }
+
     fn counters(&self, py: Python<'_>, run: u32, node: u32) -> PyResult<(u32, u32, u32)> {
         let (attempt, failures) = self.tried(py, |kernel| kernel.counters(run, node))?;
         Ok((attempt, failures.user, failures.system))
@@ -160,6 +234,12 @@ impl PyKernel {
             kernel: Mutex::new(kernel),
         })
     }
+}
+
+/// The elements from `first` on, as many as are asked for and there are.
+fn window(first: u32, count: Option<u32>, size: u32) -> std::ops::Range<u32> {
+    let first = first.min(size);
+    first..first.saturating_add(count.unwrap_or(size)).min(size)
 }
 
 fn read_only<'py, T: numpy::Element>(array: Bound<'py, PyArray1<T>>) -> Bound<'py, PyArray1<T>> {
@@ -231,6 +311,7 @@ columns! {
     effect_run: u32 => turn.effects.run;
     effect_node: u32 => turn.effects.node;
     effect_attempt: u32 => turn.effects.attempt;
+    effect_element: u32 => turn.effects.element;
     effect_argument: i64 => turn.effects.argument;
     effect_cause: u32 => turn.effects.cause;
     transition_run: u32 => turn.transitions.run;
