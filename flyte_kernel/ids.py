@@ -5,15 +5,18 @@ from __future__ import annotations
 from typing import NamedTuple
 
 __all__ = [
+    "NO_ELEMENT",
     "AttemptKey",
     "EntityId",
     "ExecutionId",
     "NamedEntityId",
+    "child_execution_name",
     "fixed_length_id",
     "fnv1a_32",
     "unique_node_id",
 ]
 
+NO_ELEMENT = 0xFFFF_FFFF
 RESOURCE_TYPE_NAMES = {0: "UNSPECIFIED", 1: "TASK", 2: "WORKFLOW", 3: "LAUNCH_PLAN", 4: "DATASET"}
 
 _BASE32_ALPHABET = "abcdefghijklmnopqrstuvwxyz123456"
@@ -47,11 +50,15 @@ class ExecutionId(NamedTuple):
 
 
 class AttemptKey(NamedTuple):
-    """The idempotency key of everything outside the core: run and node are core indices, attempt counts from 0."""
+    """The idempotency key of everything outside the core: run and node are core indices, attempt counts from 0.
+
+    `element` is an item of a map node, NO_ELEMENT for a node itself.
+    """
 
     run: int
     node: int
     attempt: int
+    element: int = NO_ELEMENT
 
 
 def _fnv1a(data: bytes, *, bits: int) -> int:
@@ -85,6 +92,14 @@ def fixed_length_id(length_max: int, *parts: str, bits: int = 32) -> str:
     if len(text) <= length_max:
         return text
     return "f" + _base32(_fnv1a(text.encode(), bits=bits), bits=bits)
+
+
+def child_execution_name(parent: str, unique_node_id: str, attempt: int) -> str:
+    """Return the name of the execution that an attempt at a launch-plan node of the execution `parent` starts.
+
+    The rule is the reference engine's (subworkflow/util.go, GetChildExecutionIDV2): 20 characters or a 64-bit hash.
+    """
+    return fixed_length_id(_NODE_ID_LENGTH_MAX, parent, unique_node_id, str(attempt), bits=64)
 
 
 def unique_node_id(parent: str | None, parent_attempt: int, node_id: str) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
-from collections.abc import Callable
-from contextlib import ExitStack
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +19,7 @@ from flyte_kernel.adapters.http.blob_endpoint import BlobEndpoint
 from flyte_kernel.engine.loop import Engine
 from flyte_kernel.engine.ports import Blobs
 from flyte_kernel.engine.settings import Settings
-from flyte_kernel.errors import StorageError
+from flyte_kernel.errors import AdapterError, KernelError, StorageError, StorageFullError
 from flyte_kernel.executors.local import LocalExecutor
 from flyte_kernel.plugins.registry import PluginRegistry
 from flyte_kernel.store.blobs import FolderBlobs, FsspecBlobs
@@ -25,6 +28,7 @@ from flyte_kernel.store.duckdb_views import DuckDBViews
 __all__ = ["Options", "Server"]
 
 BUCKET = "flyte"
+_PYTHON_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +65,9 @@ class Server:
     @classmethod
     def start(cls, options: Options) -> Server:
         """Open the data folder and serve; KernelError says what is in the way and what to do."""
+        _check_python(options.python)
         _make_folder(options.data)
-        with ExitStack() as undo:
+        with ExitStack() as undo, _explained(options.data):
             journal = Journal.open(str(options.data / "journal"))
             undo.callback(journal.close)
             credentials = _credentials(options.data / "credentials.json")
@@ -86,11 +91,11 @@ class Server:
             )
             grpc = GrpcServer(engine, *options.grpc)
             undo.callback(grpc.close)
+            config_path = options.data / "config.yaml"
+            config_path.write_text(_client_config(grpc.address, endpoint, credentials))
             engine.start()
             grpc.start()
             undo.pop_all()
-        config_path = options.data / "config.yaml"
-        config_path.write_text(_client_config(grpc.address, endpoint, credentials))
         return cls(engine=engine, grpc=grpc, endpoint=endpoint, config_path=config_path)
 
     def close(self) -> None:
@@ -99,6 +104,53 @@ class Server:
         self.engine.close()
         if self._endpoint is not None:
             self._endpoint.close()
+
+
+@contextmanager
+def _explained(folder: Path) -> Iterator[None]:
+    """Turn what the system says about a file into an error that says what to do."""
+    try:
+        yield
+    except KernelError:
+        raise
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageFullError(
+                f"no space is left in the data folder {folder}: make room or choose another with --data"
+            ) from error
+        raise StorageError(
+            f"{error.filename or folder} cannot be used ({error.strerror or error}): make it accessible, move it away, "
+            "or choose another data folder with --data"
+        ) from error
+
+
+def _check_python(python: Path) -> None:
+    """Refuse an interpreter in which no task of Flyte's SDK could run; the server's own needs no look."""
+    if python == Path(sys.executable):
+        return
+    try:
+        found = subprocess.run(
+            [str(python), "-c", "import importlib.util, sys; sys.exit(importlib.util.find_spec('flytekit') is None)"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_PYTHON_TIMEOUT_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise AdapterError(
+            f"--python {python} cannot be run ({error}): give the path of a Python interpreter", retryable=False
+        ) from error
+    if found.returncode == 1 and not found.stderr:
+        raise AdapterError(
+            f"--python {python} has no flytekit, which tasks need: run '{python} -m pip install flytekit' "
+            "or name another interpreter",
+            retryable=False,
+        )
+    if found.returncode:
+        said = found.stderr.decode(errors="replace").strip().rpartition("\n")[2] or f"exit code {found.returncode}"
+        raise AdapterError(
+            f"--python {python} is no working Python interpreter ({said}): give the path of one", retryable=False
+        )
 
 
 def _make_folder(folder: Path) -> None:

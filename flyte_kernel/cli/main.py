@@ -18,6 +18,7 @@ try:
     import click
     from rich.console import Console
     from rich.logging import RichHandler
+    from rich.markup import escape
     from rich.table import Table
 except ImportError as missing:  # the kernel alone needs NumPy only
     sys.exit(f"flyte-kernel: {missing}. The server needs its extra: pip install 'flyte-kernel[server]'")
@@ -107,7 +108,11 @@ def up(
         _die(console, error)
     _announce(console, server, options)
     if ready_file is not None:
-        _write_ready_file(ready_file, server)
+        try:
+            _write_ready_file(ready_file, server)
+        except OSError as error:
+            server.close()
+            _die(console, f"the ready file {ready_file} cannot be written ({error.strerror}): choose another place")
     while not stop.wait(_LOOK_AFTER_ENGINE_S):
         if server.engine.failure is not None:
             break
@@ -126,12 +131,13 @@ def _announce(console: Console, server: object, options: object) -> None:
     table = Table(title=f"flyte-kernel {__version__}", title_justify="left", show_header=False)
     table.add_row("gRPC", server.grpc_address)
     table.add_row("HTTP", f"http://{server.http_address}" if server.http_address else "not served")
-    table.add_row("blobs", server.engine.blobs.base_uri)
-    table.add_row("data", str(options.data))
-    table.add_row("tasks run with", f"{options.python}, {options.concurrency} at once")
-    table.add_row("client config", str(server.config_path))
+    table.add_row("blobs", escape(server.engine.blobs.base_uri))
+    table.add_row("data", escape(str(options.data)))
+    table.add_row("tasks run with", escape(f"{options.python}, {options.concurrency} at once"))
+    table.add_row("client config", escape(str(server.config_path)))
     console.print(table)
-    console.print(f"Try it: pyflyte -c {server.config_path} run --remote --wait FILE.py WORKFLOW", highlight=False)
+    command = f"pyflyte -c {server.config_path} run --remote --wait FILE.py WORKFLOW"
+    console.print(f"Try it: {escape(command)}", highlight=False, soft_wrap=True)
 
 
 def _write_ready_file(path: Path, server: object) -> None:
@@ -144,6 +150,7 @@ def _write_ready_file(path: Path, server: object) -> None:
     temporary.replace(path)
 
 
-def _die(console: Console, error: Exception) -> NoReturn:
-    console.print(f"[red]flyte-kernel:[/red] {error}", highlight=False)
+def _die(console: Console, error: Exception | str) -> NoReturn:
+    """Say why and leave; not folded into lines, so that paths in it can be copied and searched for."""
+    console.print(f"[red]flyte-kernel:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
     raise SystemExit(1)

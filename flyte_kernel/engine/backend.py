@@ -42,3 +42,7 @@ class Backend(Protocol):
     def program(self, workflow: EntityId) -> Program:
         """Return the runnable shape of a registered workflow."""
         ...
+
+    def program_of(self, record: ExecutionRecord) -> Program:
+        """Return the runnable shape of an execution, with the nodes it grew."""
+        ...

@@ -7,19 +7,25 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Mapping
 
-from flyteidl.core import literals_pb2
+from flyteidl.core import execution_pb2, literals_pb2, types_pb2
 
+from flyte_kernel.compile.program import Program
 from flyte_kernel.engine import paths
+from flyte_kernel.engine.gates import gate_outputs
 from flyte_kernel.engine.literals import BindingError, resolve_bindings
 from flyte_kernel.engine.ports import BlobNotFoundError, Blobs
 from flyte_kernel.engine.programs import Programs
 from flyte_kernel.engine.records import ExecutionRecord
+from flyte_kernel.errors import StorageFullError
 from flyte_kernel.ids import unique_node_id
-from flyte_kernel.phases import NodeKind
+from flyte_kernel.phases import NodeKind, NodePhase
 
 __all__ = ["NodeData"]
 
+_SCOPES_MAX = 256  # scopes whose nodes are kept by id
+_ERROR_INPUT = "err"  # what a failure node is told of the failure, if it asks for it under this name
 _CACHE_BYTES_MAX = 64 * 1024 * 1024  # a guess: a few thousand ordinary output maps
 
 
@@ -31,11 +37,12 @@ class NodeData:
         self._programs = programs
         self._outputs: OrderedDict[tuple[int, int, int], bytes] = OrderedDict()
         self._outputs_bytes = 0
+        self._unique_ids: OrderedDict[tuple[int, int, str, int], Mapping[str, int]] = OrderedDict()
         self._lock = threading.Lock()
 
     def unique_id(self, record: ExecutionRecord, node: int) -> str:
         """Return the node's id within its execution."""
-        program = self._programs.of(record.workflow)
+        program = self._programs.of_record(record)
         parent = program.parent[node]
         if parent < 0:
             return program.node_id[node]
@@ -44,7 +51,7 @@ class NodeData:
 
     def data_prefix(self, record: ExecutionRecord, node: int) -> str:
         """Return the folder of the node's inputs.pb."""
-        program = self._programs.of(record.workflow)
+        program = self._programs.of_record(record)
         parent = program.parent[node]
         if parent < 0:
             return paths.top_data_prefix(self._blobs.base_uri, record.id, program.node_id[node])
@@ -74,15 +81,28 @@ class NodeData:
             if cached is not None:
                 self._outputs.move_to_end(key)
                 return cached
-        program = self._programs.of(record.workflow)
-        if self._kind(record, node) == NodeKind.START:
+        program = self._programs.of_record(record)
+        kind = program.kind[node]
+        if kind == NodeKind.START:
             scope = program.parent[node]
             return record.inputs if scope < 0 else self.node_inputs(record, scope)
+        if record.nodes.phase[node] != NodePhase.RECOVERED:
+            if kind == NodeKind.BRANCH:
+                return self._branch_outputs(record, program, node)
+            if kind == NodeKind.GATE:
+                return gate_outputs(record, program.template[node].gate_node, self.node_inputs(record, node))
         return self._read(f"{self.output_prefix(record, node)}/outputs.pb")
+
+    def _branch_outputs(self, record: ExecutionRecord, program: Program, branch: int) -> bytes:
+        """A branch puts out what the arm that was taken puts out."""
+        for arm in program.arms[branch].values():
+            if record.nodes.phase[arm] in (NodePhase.SUCCEEDED, NodePhase.RECOVERED):
+                return self.node_outputs(record, arm)
+        return b""
 
     def execution_outputs(self, record: ExecutionRecord) -> bytes:
         """Return the execution's outputs as a serialised LiteralMap, empty if there are none."""
-        return self.node_outputs(record, self._programs.of(record.workflow).end_node(-1))
+        return self.node_outputs(record, self._programs.of_record(record).end_node(-1))
 
     def remember_outputs(self, record: ExecutionRecord, node: int, attempt: int, outputs: bytes) -> None:
         """Keep outputs that were just read or made, for the node's consumers."""
@@ -94,9 +114,36 @@ class NodeData:
                 _, dropped = self._outputs.popitem(last=False)
                 self._outputs_bytes -= len(dropped)
 
+    def write_inputs(self, record: ExecutionRecord, node: int, inputs: bytes) -> None:
+        """Store the inputs of a node; on a full disk it is enough that they are there already."""
+        uri = f"{self.data_prefix(record, node)}/inputs.pb"
+        try:
+            self._blobs.write(uri, inputs)
+        except StorageFullError:
+            if not self._blobs.exists(uri) or self._blobs.read(uri) != inputs:
+                raise
+
+    def write_outputs(self, record: ExecutionRecord, node: int, attempt: int, outputs: bytes) -> None:
+        """Store outputs that the engine itself makes."""
+        self._blobs.write(f"{self.output_prefix(record, node, attempt)}/outputs.pb", outputs)
+        self.remember_outputs(record, node, attempt, outputs)
+
+    def deck_uri(self, record: ExecutionRecord, node: int) -> str:
+        """Return where the page is that a task may draw, empty if it draws none."""
+        task = self._programs.of_record(record).task[node]
+        if task is None or not task.metadata.generates_deck.value:
+            return ""
+        return f"{self.output_prefix(record, node)}/deck.html"
+
+    def copy_deck(self, earlier: ExecutionRecord, earlier_node: int, record: ExecutionRecord, node: int) -> None:
+        """Take over the page that a task of an earlier execution drew."""
+        uri = self.deck_uri(earlier, earlier_node)
+        if uri and self._blobs.exists(uri):
+            self._blobs.write(self.deck_uri(record, node), self._blobs.read(uri))
+
     def resolve_inputs(self, record: ExecutionRecord, node: int) -> bytes:
         """Resolve the node's bindings to a serialised LiteralMap; BindingError if one cannot be."""
-        program = self._programs.of(record.workflow)
+        program = self._programs.of_record(record)
         template = program.template[node]
         if not template.inputs:
             return b""
@@ -113,13 +160,43 @@ class NodeData:
 
         aliases = program.aliases_by_name(program.parent[node])
         resolved = resolve_bindings(template.inputs, outputs_of, aliases=aliases, read=self._blobs.read)
+        scope = program.parent[node]
+        if program.failure_handler(scope) == node and _ERROR_INPUT in resolved.literals:
+            error = record.error if scope < 0 else record.nodes.error.get(scope, b"")
+            resolved.literals[_ERROR_INPUT].CopyFrom(_error_literal(error, program.node_id[node]))
         return bytes(resolved.SerializeToString())
 
+    def nodes_by_unique_id(self, record: ExecutionRecord, scope: int) -> Mapping[str, int]:
+        """Return the nodes of a scope (-1 is the top) by the ids they have within the execution."""
+        program = self._programs.of_record(record)
+        if scope < 0:
+            return {program.node_id[node]: node for node in program.children(scope)}
+        key = (record.run, scope, self.unique_id(record, scope), int(record.nodes.attempt[scope]))
+        found = self._unique_ids.get(key)
+        if found is None:
+            found = {self.unique_id(record, node): node for node in program.children(scope)}
+            with self._lock:
+                self._unique_ids[key] = found
+                while len(self._unique_ids) > _SCOPES_MAX:
+                    self._unique_ids.popitem(last=False)
+        return found
+
     def _kind(self, record: ExecutionRecord, node: int) -> int:
-        return int(self._programs.of(record.workflow).graph.kind[node])
+        return int(self._programs.of_record(record).kind[node])
 
     def _read(self, uri: str) -> bytes:
         try:
             return self._blobs.read(uri)
         except BlobNotFoundError:
             return b""
+
+
+def _error_literal(error: bytes, node_id: str) -> literals_pb2.Literal:
+    """The reference names the failure node itself as the one that failed (nodes/resolve.go)."""
+    literal = literals_pb2.Literal()
+    union = literal.scalar.union
+    union.value.scalar.error.message = execution_pb2.ExecutionError.FromString(error).message
+    union.value.scalar.error.failed_node_id = node_id
+    union.type.simple = types_pb2.ERROR
+    union.type.structure.tag = "FlyteError"
+    return literal

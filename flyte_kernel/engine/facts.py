@@ -11,7 +11,8 @@ from typing import TypeAlias
 import msgspec
 
 from flyte_kernel.catalog.facts import CatalogFact
-from flyte_kernel.ids import EntityId, ExecutionId
+from flyte_kernel.engine.details import ParentNode
+from flyte_kernel.ids import NO_ELEMENT, EntityId, ExecutionId
 
 __all__ = [
     "AttemptObserved",
@@ -19,8 +20,11 @@ __all__ = [
     "ExecutionCreated",
     "ExecutionStateChanged",
     "Fact",
+    "GraphGrown",
     "LaunchPlanRegistered",
     "LaunchPlanStateChanged",
+    "SignalAwaited",
+    "SignalSet",
     "TaskRegistered",
     "WorkflowRegistered",
 ]
@@ -67,7 +71,8 @@ class ExecutionCreated(msgspec.Struct, frozen=True, array_like=True, tag=5):
     """A run was asked for; its RunCreated event is in the same turn.
 
     `spec` is the admin.ExecutionSpec as stored (resolved, without inputs), `inputs` the resolved core.LiteralMap,
-    `user_inputs` the one of the request. `launch_entity` is the launch plan or the task that was named.
+    `user_inputs` the one of the request. `launch_entity` is the launch plan or the task that was named, `parent` the
+    node that started it, `recovered_from` an execution whose finished nodes are taken over.
     """
 
     run: int
@@ -77,6 +82,8 @@ class ExecutionCreated(msgspec.Struct, frozen=True, array_like=True, tag=5):
     spec: bytes
     inputs: bytes
     user_inputs: bytes
+    parent: ParentNode | None = None
+    recovered_from: ExecutionId | None = None
 
 
 class ExecutionAborted(msgspec.Struct, frozen=True, array_like=True, tag=6):
@@ -88,7 +95,7 @@ class ExecutionAborted(msgspec.Struct, frozen=True, array_like=True, tag=6):
 
 
 class AttemptObserved(msgspec.Struct, frozen=True, array_like=True, tag=7):
-    """What an event about (run, node, attempt) in the same turn means to people.
+    """What an event about (run, node, attempt, element) in the same turn means to people.
 
     `error` is a serialised core.ExecutionError or empty; `log_uri` is empty while unknown.
     """
@@ -96,6 +103,7 @@ class AttemptObserved(msgspec.Struct, frozen=True, array_like=True, tag=7):
     run: int
     node: int
     attempt: int
+    element: int = NO_ELEMENT
     error: bytes = b""
     log_uri: str = ""
 
@@ -108,6 +116,34 @@ class ExecutionStateChanged(msgspec.Struct, frozen=True, array_like=True, tag=8)
     principal: str = ""
 
 
+class GraphGrown(msgspec.Struct, frozen=True, array_like=True, tag=9):
+    """An attempt put out a workflow to run below its node; its GraphGrown event is in the same turn.
+
+    `closure` is a serialised core.CompiledWorkflowClosure.
+    """
+
+    run: int
+    node: int
+    attempt: int
+    closure: bytes
+
+
+class SignalAwaited(msgspec.Struct, frozen=True, array_like=True, tag=10):
+    """A gate began to wait for a signal; `literal_type` is a serialised core.LiteralType."""
+
+    run: int
+    signal_id: str
+    literal_type: bytes
+
+
+class SignalSet(msgspec.Struct, frozen=True, array_like=True, tag=11):
+    """Somebody gave a signal its value, a serialised core.Literal; a later one overwrites it."""
+
+    run: int
+    signal_id: str
+    value: bytes
+
+
 Fact: TypeAlias = (
     TaskRegistered
     | WorkflowRegistered
@@ -118,4 +154,7 @@ Fact: TypeAlias = (
     | AttemptObserved
     | ExecutionStateChanged
     | CatalogFact
+    | GraphGrown
+    | SignalAwaited
+    | SignalSet
 )

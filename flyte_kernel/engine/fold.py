@@ -10,20 +10,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from flyteidl.core import execution_pb2
+from flyteidl.core import compiler_pb2, execution_pb2
 
 from flyte_kernel import Kernel, Turn
 from flyte_kernel.catalog.facts import CatalogChange
-from flyte_kernel.compile.program import Program
+from flyte_kernel.compile.program import Program, build_program
 from flyte_kernel.engine import outcomes
+from flyte_kernel.engine.details import Details, Growth, Signal
 from flyte_kernel.engine.facts import (
     AttemptObserved,
     ExecutionAborted,
     ExecutionCreated,
     ExecutionStateChanged,
     Fact,
+    GraphGrown,
     LaunchPlanRegistered,
     LaunchPlanStateChanged,
+    SignalAwaited,
+    SignalSet,
     TaskRegistered,
     WorkflowRegistered,
 )
@@ -33,7 +37,7 @@ from flyte_kernel.engine.state import State
 from flyte_kernel.engine.turns import NO_NODE, EventColumns
 from flyte_kernel.engine.views import TurnRows
 from flyte_kernel.errors import InternalError
-from flyte_kernel.ids import EntityId
+from flyte_kernel.ids import NO_ELEMENT, AttemptKey, EntityId
 from flyte_kernel.phases import (
     TERMINAL_RUN_PHASES,
     AbortReason,
@@ -41,6 +45,7 @@ from flyte_kernel.phases import (
     EffectKind,
     EventKind,
     FailureClass,
+    NodeKind,
     NodePhase,
     RunPhase,
 )
@@ -61,6 +66,7 @@ class Effect(NamedTuple):
     run: int
     node: int
     attempt: int
+    element: int
     argument: int
 
 
@@ -83,18 +89,21 @@ class Fold:
         self.programs = programs
         self.graph_of = graph_of
         self.now = 0
+        self.graph_count = 0
+        self._grown: dict[tuple[int, int, int], bytes] = {}
+        self._grown_graphs: list[int] = []
 
     def apply(self, now: int, events: EventColumns, facts: Sequence[Fact]) -> Applied:
         """Apply one durable turn."""
         self.now = now
         applied = Applied()
-        observed: dict[tuple[int, int, int], AttemptObserved] = {}
+        observed: dict[AttemptKey, AttemptObserved] = {}
         for fact in facts:
             if isinstance(fact, AttemptObserved):
-                observed[fact.run, fact.node, fact.attempt] = fact
+                observed[AttemptKey(fact.run, fact.node, fact.attempt, fact.element)] = fact
             else:
                 self._on_fact(fact, applied)
-        turn = self.kernel.step(now, events.kind, events.run, events.node, events.attempt, events.argument)
+        turn = self.kernel.step(now, *events.columns())
         refused = set(turn.refused_event.tolist())
         applied.refusals = [str(turn.refusal(i)) for i in range(len(refused))]
         failures = self._on_attempt_events(events, observed, refused)
@@ -105,6 +114,7 @@ class Fold:
                 turn.effect_run.tolist(),
                 turn.effect_node.tolist(),
                 turn.effect_attempt.tolist(),
+                turn.effect_element.tolist(),
                 turn.effect_argument.tolist(),
                 strict=True,
             )
@@ -115,6 +125,7 @@ class Fold:
         ):
             self._on_transition(run, node, phase, failures)
         self._on_effects(applied)
+        self._release_grown_graphs()
         self._count_versions(events, turn)
         return applied
 
@@ -151,6 +162,10 @@ class Fold:
                 self._on_execution_state_changed(fact, applied)
             case CatalogChange():
                 self.state.catalog.on_fact(fact, self.now)
+            case GraphGrown():
+                self._on_graph_grown(fact)
+            case SignalAwaited() | SignalSet():
+                self._on_signal(fact)
             case _:
                 raise InternalError(f"no fold for {type(fact).__name__}")
 
@@ -158,6 +173,7 @@ class Fold:
         program = self.programs.of(fact.workflow)
         if fact.workflow not in self.graph_of:
             self.graph_of[fact.workflow] = self.kernel.add_graph(program.graph)
+            self.graph_count += 1
         record = ExecutionRecord(
             run=fact.run,
             id=fact.id,
@@ -166,10 +182,11 @@ class Fold:
             spec=fact.spec,
             inputs=fact.inputs,
             user_inputs=fact.user_inputs,
-            nodes=NodeColumns.empty(program.graph.node_count),
+            nodes=NodeColumns.empty(program.node_count),
             created_at=self.now,
             updated_at=self.now,
             state_changed_at=self.now,
+            details=Details(parent=fact.parent, recovered_from=fact.recovered_from),
         )
         self.state.on_execution_created(fact, record)
 
@@ -183,18 +200,49 @@ class Fold:
         if record.is_terminal:
             applied.rows.executions.append(record)
 
+    # What goes with events
+
+    def _on_graph_grown(self, fact: GraphGrown) -> None:
+        """Hand the core the graph that the event of this turn names; the core says whether the node takes it."""
+        closure = compiler_pb2.CompiledWorkflowClosure.FromString(fact.closure)
+        self._grown_graphs.append(self.kernel.add_graph(build_program(closure).graph))
+        self._grown[fact.run, fact.node, fact.attempt] = fact.closure
+        self.graph_count += 1
+
+    def _grow(self, record: ExecutionRecord, node: int) -> None:
+        attempt = int(record.nodes.attempt[node])
+        record.details.growths.append(Growth(node, attempt, self._grown[record.run, node, attempt]))
+        record.nodes.extend(self.programs.of_record(record).node_count)
+
+    def _release_grown_graphs(self) -> None:
+        for graph in self._grown_graphs:
+            self.kernel.release_graph(graph)
+        self._grown_graphs.clear()
+        self._grown.clear()
+
+    def _on_signal(self, fact: SignalAwaited | SignalSet) -> None:
+        record = self.state.runs.get(fact.run)
+        if record is None:
+            return
+        signals = record.details.signals
+        if isinstance(fact, SignalAwaited):
+            signals.setdefault(fact.signal_id, Signal(fact.literal_type, self.now, self.now))
+        else:
+            signal = signals[fact.signal_id]
+            signal.value, signal.updated_at = fact.value, self.now
+
     # Attempts
 
     def _on_attempt_events(
-        self, events: EventColumns, observed: dict[tuple[int, int, int], AttemptObserved], refused: set[int]
+        self, events: EventColumns, observed: dict[AttemptKey, AttemptObserved], refused: set[int]
     ) -> dict[tuple[int, int], tuple[int, bytes]]:
         """Bring the attempts' rows up to date; return (failure class, error) of the nodes that reported a failure."""
         failures: dict[tuple[int, int], tuple[int, bytes]] = {}
         for index, event in enumerate(events.rows()):
             record = self.state.runs.get(event.run)
-            if record is None or index in refused:
+            if record is None or index in refused or event.element != NO_ELEMENT:
                 continue
-            fact = observed.get((event.run, event.node, event.attempt))
+            fact = observed.get(AttemptKey(event.run, event.node, event.attempt))
             if event.kind == EventKind.ATTEMPT_FAILED and fact is not None:
                 failures[event.run, event.node] = (event.argument, fact.error)
             row = record.attempts.row_of.get((event.node, event.attempt))
@@ -222,13 +270,13 @@ class Fold:
             if effect.kind != EffectKind.ABORT_ATTEMPTS or effect.argument != AbortReason.EXECUTION_TIMEOUT:
                 continue
             record = self.state.runs[effect.run]
-            program = self.programs.of(record.workflow)
-            timeout_ns = int(program.graph.execution_timeout[effect.node])
+            program = self.programs.of_record(record)
+            timeout_ns = int(program.execution_timeout[effect.node])
             _, user_failures, _ = self.kernel.counters(effect.run, effect.node)
             error = outcomes.exhausted(
                 outcomes.execution_timeout_error(timeout_ns),
                 user_failures,
-                int(program.graph.attempts_max[effect.node]),
+                int(program.attempts_max[effect.node]),
             )
             record.nodes.error[effect.node] = error.SerializeToString()
 
@@ -247,8 +295,14 @@ class Fold:
             nodes.error.pop(node, None)
             nodes.phase[node] = phase
             return
+        if phase == NodePhase.SKIPPED and self._is_arm(record, node):
+            nodes.phase[node] = phase  # the reference says nothing of cases that are not taken
+            return
         if not nodes.created_at[node]:
             nodes.created_at[node] = self.now
+        if phase == NodePhase.DYNAMIC_RUNNING:
+            self._grow(record, node)
+            nodes = record.nodes
         if phase == NodePhase.RUNNING and not nodes.started_at[node]:
             nodes.started_at[node] = self.now
         nodes.updated_at[node] = self.now
@@ -256,18 +310,41 @@ class Fold:
             self._set_failure(record, node, failures)
         elif phase == NodePhase.ABORTED:
             nodes.error[node] = outcomes.aborted_error(_abort_reason(record)).SerializeToString()
+        elif phase == NodePhase.FAILING:
+            self._on_failing(record, node)
         elif phase in (NodePhase.SUCCEEDED, NodePhase.TIMED_OUT):
             nodes.error.pop(node, None)
+        if phase == NodePhase.SUCCEEDED:
+            self._on_succeeded(record, node)
         nodes.phase[node] = phase  # last: who sees the phase must find what belongs to it
+
+    def _is_arm(self, record: ExecutionRecord, node: int) -> bool:
+        program = self.programs.of_record(record)
+        parent = program.parent[node]
+        return parent >= 0 and program.kind[parent] == NodeKind.BRANCH
+
+    def _on_succeeded(self, record: ExecutionRecord, node: int) -> None:
+        """An attempt that ends by the core's clock has no event of its own."""
+        attempts = record.attempts
+        row = attempts.row_of.get((node, int(record.nodes.attempt[node])))
+        if row is not None and attempts.phase[row] not in _ENDED_ATTEMPTS:
+            attempts.phase[row], attempts.updated_at[row] = int(AttemptPhase.SUCCEEDED), self.now
+
+    def _on_failing(self, record: ExecutionRecord, node: int) -> None:
+        """What handles the failure of a scope wants to know what failed before the scope ends."""
+        program = self.programs.of_record(record)
+        if program.failure_handler(node) is not None and node not in record.nodes.error:
+            record.nodes.error[node] = self._error_below(record, program, node)
 
     def _set_failure(
         self, record: ExecutionRecord, node: int, failures: dict[tuple[int, int], tuple[int, bytes]]
     ) -> None:
-        program = self.programs.of(record.workflow)
+        program = self.programs.of_record(record)
         failure = failures.get((record.run, node))
         if failure is None:
-            if node not in record.nodes.error:
-                record.nodes.error[node] = self._error_below(record, program, node)
+            handler_error = self._error_of_handler(record, program, node)
+            if handler_error or node not in record.nodes.error:
+                record.nodes.error[node] = handler_error or self._error_below(record, program, node)
             return
         failure_class, error = failure
         if failure_class != FailureClass.PERMANENT:
@@ -281,18 +358,31 @@ class Fold:
         if failure_class == FailureClass.SYSTEM_RECOVERABLE:
             current, maximum = system_failures, SYSTEM_ATTEMPTS_EXTRA
         else:
-            current, maximum = user_failures, int(program.graph.attempts_max[node])
+            current, maximum = user_failures, int(program.attempts_max[node])
         message = execution_pb2.ExecutionError.FromString(error)
         return bytes(outcomes.exhausted(message, current, maximum).SerializeToString())
 
     def _error_below(self, record: ExecutionRecord, program: Program, scope: int) -> bytes:
         """Return the error of the last failed node directly in a scope (-1 is the top), as the reference reports it."""
+        if scope not in program.levels:
+            return b""
+        handler = program.failure_handler(scope)
         for node in reversed(program.children(scope)):
-            phase = record.nodes.phase[node]
+            phase = NodePhase.UNDEFINED if node == handler else record.nodes.phase[node]
             if phase == NodePhase.FAILED and node in record.nodes.error:
                 return record.nodes.error[node]
             if phase == NodePhase.TIMED_OUT:
                 return bytes(outcomes.node_timeout_error().SerializeToString())
+        return b""
+
+    def _error_of_handler(self, record: ExecutionRecord, program: Program, scope: int) -> bytes:
+        """Return how the failure node of a scope itself failed, which hides what it was to handle."""
+        handler = program.failure_handler(scope)
+        phase = NodePhase.UNDEFINED if handler is None else record.nodes.phase[handler]
+        if handler is not None and phase == NodePhase.FAILED:
+            return record.nodes.error.get(handler, b"")
+        if phase == NodePhase.TIMED_OUT:
+            return bytes(outcomes.handler_timeout_error().SerializeToString())
         return b""
 
     def _on_run_transition(self, record: ExecutionRecord, phase: int) -> None:
@@ -300,17 +390,21 @@ class Fold:
         if phase == RunPhase.RUNNING and not record.started_at:
             record.started_at = self.now
         if phase in (RunPhase.FAILING, RunPhase.FAILED) and not record.error:
-            record.error = self._error_below(record, self.programs.of(record.workflow), -1)
+            record.error = self._error_below(record, self.programs.of_record(record), -1)
+        if phase == RunPhase.FAILED:
+            record.error = self._error_of_handler(record, self.programs.of_record(record), -1) or record.error
         record.phase = phase  # last: clients stop asking once they see the end
+
+    def _has_task(self, record: ExecutionRecord, node: int) -> bool:
+        return int(self.programs.of_record(record).kind[node]) in (NodeKind.TASK, NodeKind.DYNAMIC)
 
     def _on_effects(self, applied: Applied) -> None:
         for effect in applied.effects:
-            if effect.kind == EffectKind.LAUNCH_ATTEMPTS:
+            if effect.kind in _BEGINNINGS and effect.element == NO_ELEMENT:
                 record = self.state.runs[effect.run]
                 record.nodes.attempt[effect.node] = effect.attempt
-                record.attempts.launch(effect.node, effect.attempt, self.now)
-            elif effect.kind == EffectKind.OPEN_SCOPE:
-                self.state.runs[effect.run].nodes.attempt[effect.node] = effect.attempt
+                if effect.kind == EffectKind.LAUNCH_ATTEMPTS and self._has_task(record, effect.node):
+                    record.attempts.launch(effect.node, effect.attempt, self.now)
             elif effect.kind == EffectKind.FINISH_RUN:
                 record = self.state.runs[effect.run]
                 if record.phase not in TERMINAL_RUN_PHASES:
@@ -319,9 +413,13 @@ class Fold:
                 self.kernel.release(effect.run)
 
 
+_BEGINNINGS = frozenset(
+    {EffectKind.LAUNCH_ATTEMPTS, EffectKind.OPEN_SCOPE, EffectKind.DECIDE_BRANCH, EffectKind.OPEN_MAP}
+)
 _ATTEMPT_PHASE_AFTER = {
     int(EventKind.ATTEMPT_STARTED): int(AttemptPhase.RUNNING),
     int(EventKind.ATTEMPT_SUCCEEDED): int(AttemptPhase.SUCCEEDED),
+    int(EventKind.GRAPH_GROWN): int(AttemptPhase.SUCCEEDED),
     int(EventKind.ATTEMPT_FAILED): int(AttemptPhase.FAILED),
     int(EventKind.ATTEMPT_ABORTED): int(AttemptPhase.ABORTED),
 }

@@ -14,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Protocol, TypeAlias
 
 import msgspec
@@ -21,20 +22,33 @@ import msgspec
 from flyte_kernel import Kernel
 from flyte_kernel.catalog.facts import CatalogChange
 from flyte_kernel.compile.program import Program
+from flyte_kernel.engine.children import ChildRuns
 from flyte_kernel.engine.data import NodeData
-from flyte_kernel.engine.facts import AttemptObserved, ExecutionAborted, ExecutionCreated, Fact
+from flyte_kernel.engine.facts import (
+    AttemptObserved,
+    ExecutionAborted,
+    ExecutionCreated,
+    Fact,
+    GraphGrown,
+    SignalAwaited,
+    SignalSet,
+)
 from flyte_kernel.engine.fold import SYSTEM_ATTEMPTS_EXTRA, Applied, Effect, Fold
-from flyte_kernel.engine.obey import Obeyer
+from flyte_kernel.engine.growth import Growths
+from flyte_kernel.engine.launching import TaskLauncher
+from flyte_kernel.engine.obey import Obeyer, Workers
 from flyte_kernel.engine.ports import Blobs, Executor, TaskPlugin
 from flyte_kernel.engine.programs import Programs
 from flyte_kernel.engine.records import ExecutionRecord
 from flyte_kernel.engine.settings import Settings
 from flyte_kernel.engine.snapshots import restore_fold, snapshot_fold
 from flyte_kernel.engine.state import State
-from flyte_kernel.engine.turns import NEW_RUN, Decision, Event, EventColumns, decode_turn, encode_turn
+from flyte_kernel.engine.submission import create_child_execution, end_execution
+from flyte_kernel.engine.takeover import TakeOver
+from flyte_kernel.engine.turns import NEW_GRAPH, NEW_RUN, Decision, Event, EventColumns, decode_turn, encode_turn
 from flyte_kernel.engine.views import TurnRows, Views
-from flyte_kernel.errors import KernelError, StorageFullError, UnavailableError
-from flyte_kernel.ids import EntityId, ExecutionId
+from flyte_kernel.errors import KernelError, StorageError, StorageFullError, UnavailableError
+from flyte_kernel.ids import NO_ELEMENT, EntityId, ExecutionId
 from flyte_kernel.phases import EffectKind, EventKind, NodeKind, NodePhase
 
 __all__ = ["Decide", "Engine", "JournalPort"]
@@ -95,7 +109,14 @@ class _Happened:
     """Something happened outside; nobody waits."""
 
     event: Event
-    fact: AttemptObserved | None
+    facts: Sequence[Fact]
+
+
+@dataclass(slots=True)
+class _Asked:
+    """A decision of the engine's own; nobody waits for it, so it must not be lost."""
+
+    decide: Decide
 
 
 @dataclass(slots=True)
@@ -105,9 +126,10 @@ class _Batch:
     events: list[Event] = field(default_factory=list)
     facts: list[Fact] = field(default_factory=list)
     answers: list[tuple[_Request, object]] = field(default_factory=list)
-    happened: list[_Happened] = field(default_factory=list)
+    to_keep: list[object] = field(default_factory=list)  # must become durable in a later turn if not in this one
     claimed: set[object] = field(default_factory=set)
     graphs: dict[EntityId, int] = field(default_factory=dict)
+    graph_count: int = 0
     runs: int = 0
 
 
@@ -127,6 +149,7 @@ class Engine:
         plugin_of: Callable[[str], TaskPlugin],
         settings: Settings,
         clock: Callable[[], int] = time.time_ns,
+        workers: Workers | None = None,
     ) -> None:
         self.blobs = blobs
         self.views = views
@@ -137,22 +160,45 @@ class Engine:
         self._inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
         self._deferred: list[object] = []
         self._closing = False
+        self._gate = threading.Lock()  # nobody enters the inbox once it is no longer read
         self._failure: KernelError | None = None
         self._finished: OrderedDict[int, int] = OrderedDict()
         self._bytes_since_snapshot = 0
         self._fold = self._recover()
         self.data = NodeData(blobs, self._fold.programs)
-        self._obeyer = Obeyer(
-            blobs=blobs,
-            data=self.data,
-            programs=self._fold.programs,
-            executor=executor,
-            plugin_of=plugin_of,
-            settings=settings,
-            record_of=self._fold.state.runs.get,
-            post=self._post,
-        )
+        self._obeyer = self._make_obeyer(plugin_of, workers)
         self._thread = threading.Thread(target=self._run, name="flyte-kernel-loop", daemon=True)
+
+    def _make_obeyer(self, plugin_of: Callable[[str], TaskPlugin], workers: Workers | None) -> Obeyer:
+        programs = self._fold.programs
+        take_over = TakeOver(self.data, programs, self.find_execution)
+        return Obeyer(
+            blobs=self.blobs,
+            data=self.data,
+            programs=programs,
+            executor=self._executor,
+            launcher=TaskLauncher(
+                blobs=self.blobs,
+                data=self.data,
+                programs=programs,
+                plugin_of=plugin_of,
+                settings=self.settings,
+                take_over=take_over,
+            ),
+            children=ChildRuns(
+                data=self.data,
+                find=self.find_execution,
+                create=partial(create_child_execution, self),
+                terminate=partial(end_execution, self),
+                post=self._post,
+            ),
+            growths=Growths(self.state.registry, programs),
+            take_over=take_over,
+            record_of=self.state.runs.get,
+            post=self._post,
+            ask=self._ask,
+            workers=workers,
+        )
 
     # For everybody
 
@@ -178,10 +224,11 @@ class Engine:
         A RequestError that `decide` raises goes to the caller and nothing is written; UnavailableError while the engine
         drains; StorageFullError if the disk is full.
         """
-        if self._closing or self._failure is not None:
-            raise UnavailableError("the server is shutting down" if self._failure is None else str(self._failure))
         request = _Request(decide)
-        self._inbox.put(request)
+        with self._gate:
+            if self._closing or self._failure is not None:
+                raise self._unavailable()
+            self._inbox.put(request)
         return request.future.result()
 
     def find_execution(self, id: ExecutionId) -> ExecutionRecord | None:
@@ -193,19 +240,25 @@ class Engine:
         """Return the runnable shape of a registered workflow."""
         return self._fold.programs.of(workflow)
 
+    def program_of(self, record: ExecutionRecord) -> Program:
+        """Return the runnable shape of an execution, with the nodes it grew."""
+        return self._fold.programs.of_record(record)
+
     def story(self, run: int, node: int) -> str:
         """Return what the core remembers of a node, for error reports."""
         return self._fold.kernel.story(run, node)
 
     def close(self) -> None:
         """Answer what was asked, leave running attempts to the next start, snapshot, release the folders."""
-        self._closing = True
+        with self._gate:
+            self._closing = True
         self._executor.close()
         self._inbox.put(_WAKE)
         if self._thread.is_alive():
             self._thread.join()
+        self._take_last_turns()  # what is being obeyed may wait for them
         self._obeyer.close()
-        self._turn(self._drain_now())
+        self._take_last_turns()
         if self._failure is None:
             self._snapshot()
         self.views.close()
@@ -242,17 +295,21 @@ class Engine:
         for record in self.state.runs.values():
             if record.is_terminal:
                 continue
-            kinds = self.program(record.workflow).graph.kind.tolist()
+            kinds = self.program_of(record).kind.tolist()
             for node, phase in enumerate(record.nodes.phase.tolist()):
                 kind = _effect_under_way(kinds[node], phase)
                 if kind is not None:
-                    effects.append(Effect(int(kind), record.run, node, int(record.nodes.attempt[node]), 0))
+                    attempt = int(record.nodes.attempt[node])
+                    effects.append(Effect(int(kind), record.run, node, attempt, NO_ELEMENT, 0))
         self._obeyer.reconcile(effects)
 
     # The loop
 
-    def _post(self, event: Event, fact: AttemptObserved | None) -> None:
-        self._inbox.put(_Happened(event, fact))
+    def _post(self, event: Event, facts: Sequence[Fact] = ()) -> None:
+        self._inbox.put(_Happened(event, facts))
+
+    def _ask(self, decide: Decide) -> None:
+        self._inbox.put(_Asked(decide))
 
     def _run(self) -> None:
         try:
@@ -296,12 +353,16 @@ class Engine:
         except StorageFullError as error:
             self._on_full_disk(batch, error)
             return
-        except OSError as error:
+        except Exception as error:
             self._refuse(batch, error)
             raise
         self._bytes_since_snapshot += len(payload)
-        applied = self._fold.apply(now, columns, batch.facts)
-        self._show(sequence, applied, already_shown=False)
+        try:
+            applied = self._fold.apply(now, columns, batch.facts)
+            self._show(sequence, applied, already_shown=False)
+        except Exception as error:
+            self._refuse(batch, error)
+            raise
         self._answer(batch)
         self._obeyer.obey(applied.effects)
         self._report_refusals(applied)
@@ -312,19 +373,19 @@ class Engine:
         batch = _Batch()
         for item in items:
             if isinstance(item, _Happened):
-                batch.happened.append(item)
-                batch.events.append(item.event)
-                if item.fact is not None:
-                    batch.facts.append(item.fact)
-            elif isinstance(item, _Request):
+                batch.to_keep.append(item)
+                self._number(item.facts, (item.event,), batch)
+            elif isinstance(item, (_Request, _Asked)):
                 self._decide(item, batch, now)
         return batch
 
-    def _decide(self, request: _Request, batch: _Batch, now: int) -> None:
+    def _decide(self, request: _Request | _Asked, batch: _Batch, now: int) -> None:
         """Take a request into the turn, or into the next one if it touches what this turn already changes."""
         try:
             decision = request.decide(self.state, now)
         except Exception as error:
+            if isinstance(request, _Asked):
+                raise
             request.future.set_exception(error)
             return
         claims = {key for fact in decision.facts for key in _claims(fact)}
@@ -332,29 +393,39 @@ class Engine:
             self._deferred.append(request)
             return
         batch.claimed |= claims
-        facts, events = self._number(decision, batch)
-        batch.facts.extend(facts)
-        batch.events.extend(events)
-        batch.answers.append((request, decision.result))
+        self._number(decision.facts, decision.events, batch)
+        if isinstance(request, _Request):
+            batch.answers.append((request, decision.result))
+        else:
+            batch.to_keep.append(request)
 
-    def _number(self, decision: Decision, batch: _Batch) -> tuple[list[Fact], list[Event]]:
-        """Give a new run its index and its graph."""
-        created = next((fact for fact in decision.facts if isinstance(fact, ExecutionCreated)), None)
-        if created is None:
-            return list(decision.facts), list(decision.events)
+    def _number(self, facts: Sequence[Fact], events: Sequence[Event], batch: _Batch) -> None:
+        """Add to the turn, giving a new run its index and its graph, and what a node grew by the index of its graph."""
         run = self.state.run_count + batch.runs
-        batch.runs += 1
-        graph = self._fold.graph_of.get(created.workflow)
+        graph = 0
+        for fact in facts:
+            if isinstance(fact, ExecutionCreated):
+                batch.runs += 1
+                graph = self._graph_of(fact.workflow, batch)
+                fact = msgspec.structs.replace(fact, run=run)
+            elif isinstance(fact, GraphGrown):
+                graph = self._fold.graph_count + batch.graph_count
+                batch.graph_count += 1
+            batch.facts.append(fact)
+        for event in events:
+            if event.run == NEW_RUN:
+                node = graph if event.kind == EventKind.RUN_CREATED else event.node
+                event = event._replace(run=run, node=node)
+            elif event.kind == EventKind.GRAPH_GROWN and event.argument == NEW_GRAPH:
+                event = event._replace(argument=graph)
+            batch.events.append(event)
+
+    def _graph_of(self, workflow: EntityId, batch: _Batch) -> int:
+        graph = self._fold.graph_of.get(workflow, batch.graphs.get(workflow))
         if graph is None:
-            graph = batch.graphs.setdefault(created.workflow, len(self._fold.graph_of) + len(batch.graphs))
-        facts = [msgspec.structs.replace(fact, run=run) if fact is created else fact for fact in decision.facts]
-        events = [
-            event._replace(run=run, node=graph if event.kind == EventKind.RUN_CREATED else event.node)
-            if event.run == NEW_RUN
-            else event
-            for event in decision.events
-        ]
-        return facts, events
+            graph = batch.graphs[workflow] = self._fold.graph_count + batch.graph_count
+            batch.graph_count += 1
+        return graph
 
     def _answer(self, batch: _Batch) -> None:
         for request, result in batch.answers:
@@ -369,8 +440,8 @@ class Engine:
         logger.error("the journal's disk is full; work goes on when there is space: %s", error)
         self._journal.rollback()
         self._refuse(batch, error)
-        self._deferred = [*batch.happened, *self._deferred]
-        if not self._closing:
+        if not self._closing:  # what happened outside is found again by the next start
+            self._deferred = [*batch.to_keep, *self._deferred]
             time.sleep(_RETRY_FULL_DISK_S)
 
     def _show(self, sequence: int, applied: Applied, *, already_shown: bool) -> None:
@@ -403,16 +474,33 @@ class Engine:
             self.views.append(sequence, TurnRows())
             self.views.flush()
             self._journal.write_snapshot(sequence, snapshot_fold(self._fold))
-        except StorageFullError as error:
+        except StorageError as error:
             logger.warning("no snapshot was written, the next start replays more: %s", error)
         self._bytes_since_snapshot = 0
 
     def _fail(self, error: BaseException) -> None:
         logger.critical("the engine stopped; restart the server", exc_info=error)
-        self._failure = error if isinstance(error, KernelError) else KernelError(f"the engine stopped: {error!r}")
-        for item in self._drain_now():
-            if isinstance(item, _Request):
-                item.future.set_exception(UnavailableError(str(self._failure)))
+        with self._gate:
+            self._failure = error if isinstance(error, KernelError) else KernelError(f"the engine stopped: {error!r}")
+        self._take_last_turns()
+
+    def _take_last_turns(self) -> None:
+        """Answer everybody who came in before the gate was shut."""
+        while items := self._drain_now():
+            if self._failure is None:
+                try:
+                    self._turn(items)
+                except Exception as error:
+                    self._fail(error)
+            else:
+                for item in items:
+                    if isinstance(item, _Request):
+                        item.future.set_exception(self._unavailable())
+
+    def _unavailable(self) -> UnavailableError:
+        if self._failure is None:
+            return UnavailableError("the server is shutting down")
+        return UnavailableError(f"the server must be restarted, it has stopped: {self._failure}")
 
 
 def _effect_under_way(kind: int, phase: int) -> EffectKind | None:
@@ -421,17 +509,29 @@ def _effect_under_way(kind: int, phase: int) -> EffectKind | None:
         return EffectKind.ABORT_ATTEMPTS
     if phase not in (NodePhase.QUEUED, NodePhase.RUNNING):
         return None
-    if kind == NodeKind.SUBWORKFLOW:
-        return EffectKind.OPEN_SCOPE if phase == NodePhase.QUEUED else None
-    return EffectKind.RESOLVE_OUTPUTS if kind == NodeKind.END else EffectKind.LAUNCH_ATTEMPTS
+    if kind == NodeKind.END:
+        return EffectKind.RESOLVE_OUTPUTS
+    if kind in _OPENED_BY:
+        return _OPENED_BY[NodeKind(kind)] if phase == NodePhase.QUEUED else None
+    return EffectKind.LAUNCH_ATTEMPTS
+
+
+_OPENED_BY = {
+    NodeKind.SUBWORKFLOW: EffectKind.OPEN_SCOPE,
+    NodeKind.BRANCH: EffectKind.DECIDE_BRANCH,
+    NodeKind.MAP: EffectKind.OPEN_MAP,
+    NodeKind.GATE: EffectKind.LAUNCH_ATTEMPTS,
+}
 
 
 def _claims(fact: Fact) -> tuple[object, ...]:
     """Return what nobody else may touch in the same turn, since decisions are taken on the state before it."""
     if isinstance(fact, ExecutionAborted):
         return (fact.run,)
-    if isinstance(fact, AttemptObserved):
+    if isinstance(fact, (AttemptObserved, GraphGrown)):
         return ()
+    if isinstance(fact, (SignalAwaited, SignalSet)):
+        return ((fact.run, fact.signal_id),)
     if isinstance(fact, CatalogChange):
         return fact.claims()
     return (fact.id,)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from flyteidl.admin import common_pb2, execution_pb2, node_execution_pb2, task_execution_pb2
+from flyteidl.admin import common_pb2, execution_pb2, node_execution_pb2, signal_pb2, task_execution_pb2
 from flyteidl.core import execution_pb2 as core_execution_pb2
 from flyteidl.core import identifier_pb2, literals_pb2
 from flyteidl.event import event_pb2
@@ -21,10 +21,12 @@ from flyte_kernel.engine import paths
 from flyte_kernel.engine.backend import Backend
 from flyte_kernel.engine.ports import BlobNotFoundError
 from flyte_kernel.engine.records import ExecutionRecord
-from flyte_kernel.ids import EntityId, ExecutionId
+from flyte_kernel.ids import EntityId, ExecutionId, child_execution_name
 from flyte_kernel.phases import TERMINAL_NODE_PHASES, AttemptPhase, NodeKind, NodePhase, RunPhase
 
 __all__ = [
+    "deck_uri",
+    "dynamic_workflow",
     "execution_data",
     "execution_identifier",
     "execution_message",
@@ -34,6 +36,7 @@ __all__ = [
     "node_message",
     "node_rows",
     "shown_phase",
+    "signal_message",
     "task_data",
     "task_message",
     "task_of",
@@ -43,6 +46,9 @@ _LISTED_ERROR_BYTES = 100
 _SECOND_NS = 1_000_000_000
 _PLUGIN = "container"
 _LOG_NAME = "Task log"
+_PARENTS = frozenset({NodeKind.SUBWORKFLOW, NodeKind.DYNAMIC})
+_FINISHED = frozenset({NodePhase.SUCCEEDED, NodePhase.RECOVERED})
+_BEFORE_DECKS = frozenset({NodePhase.UNDEFINED, NodePhase.QUEUED, NodePhase.SKIPPED})
 _SHOWN_PHASE: Mapping[int, int] = {
     int(NodePhase.RETRYING): int(NodePhase.RUNNING),
     int(NodePhase.TIMING_OUT): int(NodePhase.RUNNING),
@@ -78,7 +84,7 @@ def execution_message(engine: Backend, record: ExecutionRecord, *, listed: bool 
     changes.state = execution_pb2.EXECUTION_ARCHIVED if record.archived else execution_pb2.EXECUTION_ACTIVE
     changes.occurred_at.CopyFrom(_timestamp(record.state_changed_at))
     if record.phase == RunPhase.SUCCEEDED:
-        program = engine.program(record.workflow)
+        program = engine.program_of(record)
         if program.output_bindings(-1):
             # Attempt 0: the top level never starts over, and listed records may lack their node columns.
             closure.outputs.uri = f"{engine.data.output_prefix(record, program.end_node(-1), 0)}/outputs.pb"
@@ -92,7 +98,7 @@ def execution_message(engine: Backend, record: ExecutionRecord, *, listed: bool 
 
 def node_rows(engine: Backend, record: ExecutionRecord, scope: int) -> list[int]:
     """Return the nodes of a scope (-1 is the top) that have started or been skipped, in the order of their ids."""
-    program = engine.program(record.workflow)
+    program = engine.program_of(record)
     if scope not in program.levels:
         return []
     created_at = record.nodes.created_at
@@ -101,20 +107,26 @@ def node_rows(engine: Backend, record: ExecutionRecord, scope: int) -> list[int]
     )
 
 
+def signal_message(record: ExecutionRecord, signal_id: str) -> signal_pb2.Signal:
+    """Return a signal that gates of an execution wait or waited for."""
+    signal = record.details.signals[signal_id]
+    message = signal_pb2.Signal()
+    message.id.signal_id = signal_id
+    message.id.execution_id.CopyFrom(execution_identifier(record.id))
+    message.type.ParseFromString(signal.type)
+    if signal.value is not None:
+        message.value.ParseFromString(signal.value)
+    return message
+
+
 def find_node(engine: Backend, record: ExecutionRecord, node_id: str) -> int | None:
     """Return the node of that unique id, None if there is none or it has not started."""
-    program = engine.program(record.workflow)
+    program = engine.program_of(record)
     for scope in program.levels:
-        if scope < 0:
-            node = program.upstream_by_name(scope).get(node_id)
-        elif record.nodes.created_at[scope]:
-            node = next(
-                (child for child in program.children(scope) if engine.data.unique_id(record, child) == node_id), None
-            )
-        else:
-            continue
-        if node is not None:
-            return node if record.nodes.created_at[node] else None
+        if scope < 0 or record.nodes.created_at[scope]:
+            node = engine.data.nodes_by_unique_id(record, scope).get(node_id)
+            if node is not None:
+                return node if record.nodes.created_at[node] else None
     return None
 
 
@@ -122,11 +134,14 @@ def node_message(
     engine: Backend, record: ExecutionRecord, node: int, *, listed: bool = False
 ) -> node_execution_pb2.NodeExecution:
     """Return one node of an execution; `listed` cuts its error down to what listings show."""
-    program = engine.program(record.workflow)
-    nodes, kind, parent = record.nodes, int(program.graph.kind[node]), program.parent[node]
+    program = engine.program_of(record)
+    nodes, kind, parent = record.nodes, int(program.kind[node]), program.parent[node]
     message = node_execution_pb2.NodeExecution(id=node_identifier(record.id, engine.data.unique_id(record, node)))
     message.metadata.spec_node_id = program.node_id[node]
-    message.metadata.is_parent_node = kind == NodeKind.SUBWORKFLOW
+    # Only listings call a branch a parent: seen on a running Flyte.
+    message.metadata.is_parent_node = kind in _PARENTS or (listed and kind == NodeKind.BRANCH)
+    message.metadata.is_dynamic = kind == NodeKind.DYNAMIC
+    message.metadata.is_array = kind == NodeKind.MAP
     if parent >= 0:
         message.metadata.retry_group = str(int(nodes.attempt[parent]))
     if kind != NodeKind.START:
@@ -134,7 +149,7 @@ def node_message(
     closure = message.closure
     phase = int(nodes.phase[node])
     closure.phase = shown_phase(phase)  # type: ignore[assignment,unused-ignore]  # pyright: ignore[reportAttributeAccessIssue]
-    started_at = int(nodes.started_at[node]) if kind in (NodeKind.TASK, NodeKind.SUBWORKFLOW) else 0
+    started_at = int(nodes.started_at[node]) if kind not in (NodeKind.START, NodeKind.END) else 0
     _set_times(
         closure,
         int(nodes.created_at[node]),
@@ -142,19 +157,58 @@ def node_message(
         int(nodes.updated_at[node]),
         ended=phase in TERMINAL_NODE_PHASES,
     )
-    if phase == NodePhase.SUCCEEDED and _shows_outputs(engine, record, node, kind):
+    if phase in _FINISHED and _shows_outputs(engine, record, node, kind):
         closure.output_uri = f"{engine.data.output_prefix(record, node)}/outputs.pb"
     elif node in nodes.error and phase in TERMINAL_NODE_PHASES:
         _set_error(closure.error, nodes.error[node], listed=listed)
+    closure.deck_uri = deck_uri(engine, record, node)
     if kind == NodeKind.TASK:
         raw = _raw_output_prefix(engine, record, node)
         closure.task_node_metadata.checkpoint_uri = paths.checkpoint_prefix(raw)
+    elif kind == NodeKind.DYNAMIC:
+        closure.task_node_metadata.SetInParent()
+        closure.dynamic_job_spec_uri = _dynamic_job_spec_uri(engine, record, node)
+    elif kind == NodeKind.CHILD_RUN and nodes.started_at[node]:
+        name = child_execution_name(record.id.name, engine.data.unique_id(record, node), int(nodes.attempt[node]))
+        child = execution_identifier(record.id._replace(name=name))
+        closure.workflow_node_metadata.executionId.CopyFrom(child)
+    return message
+
+
+def deck_uri(engine: Backend, record: ExecutionRecord, node: int) -> str:
+    """Return where the page is that a task draws, empty if it draws none or has ended without one."""
+    phase = int(record.nodes.phase[node])
+    uri = engine.data.deck_uri(record, node)
+    if not uri or phase in _BEFORE_DECKS:
+        return ""
+    return uri if phase not in TERMINAL_NODE_PHASES or engine.blobs.exists(uri) else ""
+
+
+def _dynamic_job_spec_uri(engine: Backend, record: ExecutionRecord, node: int) -> str:
+    return f"{engine.data.output_prefix(record, node)}/futures.pb"
+
+
+def dynamic_workflow(
+    engine: Backend, record: ExecutionRecord, node: int
+) -> node_execution_pb2.DynamicWorkflowNodeMetadata | None:
+    """Return the workflow that a dynamic task put out, None if it put out none."""
+    closure = next((growth.closure for growth in reversed(record.details.growths) if growth.node == node), None)
+    if closure is None:
+        return None
+    message = node_execution_pb2.DynamicWorkflowNodeMetadata(
+        dynamic_job_spec_uri=_dynamic_job_spec_uri(engine, record, node)
+    )
+    message.compiled_workflow.ParseFromString(closure)
+    message.id.CopyFrom(message.compiled_workflow.primary.template.id)
     return message
 
 
 def _shows_outputs(engine: Backend, record: ExecutionRecord, node: int, kind: int) -> bool:
+    program = engine.program_of(record)
     if kind == NodeKind.SUBWORKFLOW:
-        return bool(engine.program(record.workflow).output_bindings(node))
+        return bool(program.output_bindings(node))
+    if kind == NodeKind.GATE:
+        return bool(program.template[node].gate_node.WhichOneof("condition") != "sleep")
     return kind != NodeKind.END
 
 
@@ -167,7 +221,7 @@ def _raw_output_prefix(engine: Backend, record: ExecutionRecord, node: int) -> s
 
 def task_of(engine: Backend, record: ExecutionRecord, node: int) -> EntityId | None:
     """Return the task that a node runs, None if it runs none."""
-    task = engine.program(record.workflow).task[node]
+    task = engine.program_of(record).task[node]
     return None if task is None else entity_id(task.id)
 
 
@@ -175,7 +229,7 @@ def task_message(engine: Backend, record: ExecutionRecord, row: int) -> task_exe
     """Return one attempt at a task node; `row` is its row in the record's attempts."""
     attempts = record.attempts
     node, attempt, phase = attempts.node[row], attempts.attempt[row], attempts.phase[row]
-    task = engine.program(record.workflow).task[node]
+    task = engine.program_of(record).task[node]
     message = task_execution_pb2.TaskExecution(input_uri=f"{engine.data.data_prefix(record, node)}/inputs.pb")
     message.id.node_execution_id.CopyFrom(node_identifier(record.id, engine.data.unique_id(record, node)))
     message.id.retry_attempt = attempt
@@ -222,7 +276,7 @@ def execution_data(engine: Backend, record: ExecutionRecord) -> execution_pb2.Wo
     """Return the resolved inputs of an execution and its outputs, as far as there are any."""
     message = execution_pb2.WorkflowExecutionGetDataResponse()
     outputs = b""
-    if record.phase == RunPhase.SUCCEEDED and engine.program(record.workflow).output_bindings(-1):
+    if record.phase == RunPhase.SUCCEEDED and engine.program_of(record).output_bindings(-1):
         outputs = engine.data.execution_outputs(record)
     _set_data(message, record.inputs, outputs)
     return message
@@ -231,11 +285,18 @@ def execution_data(engine: Backend, record: ExecutionRecord) -> execution_pb2.Wo
 def node_data(engine: Backend, record: ExecutionRecord, node: int) -> node_execution_pb2.NodeExecutionGetDataResponse:
     """Return inputs and outputs of a node; a start node has no inputs of its own and an end node no outputs."""
     message = node_execution_pb2.NodeExecutionGetDataResponse()
-    kind = int(engine.program(record.workflow).graph.kind[node])
-    succeeded = record.nodes.phase[node] == NodePhase.SUCCEEDED
+    kind = int(engine.program_of(record).kind[node])
+    succeeded = int(record.nodes.phase[node]) in _FINISHED
     outputs = engine.data.node_outputs(record, node) if succeeded and kind != NodeKind.END else b""
     _set_data(message, engine.data.node_inputs(record, node), outputs)
-    message.flyte_urls.CopyFrom(_flyte_urls(record.id, engine.data.unique_id(record, node)))
+    unique_id = engine.data.unique_id(record, node)
+    message.flyte_urls.CopyFrom(_flyte_urls(record.id, unique_id))
+    if deck_uri(engine, record, node):
+        id = record.id
+        message.flyte_urls.deck = f"flyte://v1/{id.project}/{id.domain}/{id.name}/{unique_id}/d"
+    dynamic = dynamic_workflow(engine, record, node)
+    if dynamic is not None:
+        message.dynamic_workflow.CopyFrom(dynamic)
     return message
 
 

@@ -1,7 +1,7 @@
 """Obeys effects: prepares inputs, hands attempts to the executor, judges what comes back.
 
 Blob access happens here, on a few worker threads, never on the loop's. Whatever an effect comes to returns to the loop
-as an event with its fact. Effects are obeyed at least once: all that is written has a name fixed by run, node and
+as an event with its facts. Effects are obeyed at least once: all that is written has a name fixed by run, node and
 attempt.
 """
 
@@ -11,30 +11,53 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from typing import Protocol
 
-from flyteidl.admin import execution_pb2 as admin_execution_pb2
 from flyteidl.core import execution_pb2, literals_pb2
 
-from flyte_kernel.engine import outcomes, paths
+from flyte_kernel.compile.identifiers import entity_id
+from flyte_kernel.engine.children import ChildRuns
+from flyte_kernel.engine.conditions import decide
 from flyte_kernel.engine.data import NodeData
-from flyte_kernel.engine.facts import AttemptObserved
+from flyte_kernel.engine.facts import AttemptObserved, Fact, GraphGrown
+from flyte_kernel.engine.failures import failure_of
 from flyte_kernel.engine.fold import Effect
+from flyte_kernel.engine.gates import awaited_signal, decide_gate_opened, sleep_ns
+from flyte_kernel.engine.growth import Growths
+from flyte_kernel.engine.judging import failure_told, outcome_of, success_told
+from flyte_kernel.engine.launching import TaskLauncher
 from flyte_kernel.engine.literals import BindingError
-from flyte_kernel.engine.ports import AttemptLaunch, AttemptReport, Blobs, Executor, ReportKind, TaskContext, TaskPlugin
+from flyte_kernel.engine.outcomes import Outcome
+from flyte_kernel.engine.ports import AttemptLaunch, AttemptReport, Blobs, Executor, InstantResult, ReportKind
 from flyte_kernel.engine.programs import Programs
 from flyte_kernel.engine.records import ExecutionRecord
-from flyte_kernel.engine.settings import Settings
-from flyte_kernel.engine.turns import Event
-from flyte_kernel.errors import KernelError, PluginError, RequestError, StorageError
-from flyte_kernel.ids import AttemptKey, EntityId
+from flyte_kernel.engine.space import HeldWork, is_disk_full
+from flyte_kernel.engine.state import State
+from flyte_kernel.engine.takeover import TakeOver
+from flyte_kernel.engine.turns import NEW_GRAPH, Decision, Event
+from flyte_kernel.errors import InternalError, KernelError, StorageFullError, UnavailableError
+from flyte_kernel.ids import AttemptKey
 from flyte_kernel.phases import EffectKind, EventKind, FailureClass, NodeKind
 
-__all__ = ["Obeyer", "Post"]
+__all__ = ["Obeyer", "Post", "Workers"]
 
 logger = logging.getLogger(__name__)
 
-Post = Callable[[Event, AttemptObserved | None], None]
+Post = Callable[[Event, Sequence[Fact]], None]
 _WORKERS = 2
+
+
+class Workers(Protocol):
+    """Where effects are obeyed; `concurrent.futures.Executor` is one."""
+
+    def submit(self, function: Callable[..., object], /, *arguments: object) -> object:
+        """Have a function called, now or later."""
+        ...
+
+    def shutdown(self, wait: bool = True) -> None:
+        """Finish what was submitted."""
 
 
 class Obeyer:
@@ -47,35 +70,48 @@ class Obeyer:
         data: NodeData,
         programs: Programs,
         executor: Executor,
-        plugin_of: Callable[[str], TaskPlugin],
-        settings: Settings,
+        launcher: TaskLauncher,
+        children: ChildRuns,
+        growths: Growths,
+        take_over: TakeOver,
         record_of: Callable[[int], ExecutionRecord | None],
         post: Post,
+        ask: Callable[[Callable[[State, int], Decision]], None],
+        workers: Workers | None = None,
     ) -> None:
         self._blobs = blobs
         self._data = data
         self._programs = programs
         self._executor = executor
-        self._plugin_of = plugin_of
-        self._settings = settings
+        self._launcher = launcher
+        self._children = children
+        self._growths = growths
+        self._take_over = take_over
         self._record_of = record_of
         self._post = post
-        self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="flyte-kernel-obey")
+        self._ask = ask
+        self._workers = workers or ThreadPoolExecutor(_WORKERS, thread_name_prefix="flyte-kernel-obey")
         self._preparing: set[AttemptKey] = set()
         self._cancelled: set[AttemptKey] = set()
         self._lock = threading.Lock()
+        self._held = HeldWork(self._workers.submit)
+        self._is_closed = False
 
     def obey(self, effects: Sequence[Effect]) -> None:
-        """Queue what the effects ask for."""
+        """Queue what the effects ask for; once closed, that is left to the next start."""
+        if self._is_closed:
+            return
         aborts = []
         for effect in effects:
-            key = AttemptKey(effect.run, effect.node, effect.attempt)
+            key = AttemptKey(effect.run, effect.node, effect.attempt, effect.element)
             if effect.kind == EffectKind.ABORT_ATTEMPTS:
                 aborts.append(key)
-            elif effect.kind in (EffectKind.LAUNCH_ATTEMPTS, EffectKind.OPEN_SCOPE, EffectKind.RESOLVE_OUTPUTS):
+            elif effect.kind == EffectKind.FINISH_RUN:
+                self._on_run_finished(effect.run)
+            else:
                 with self._lock:
                     self._preparing.add(key)
-                self._pool.submit(self._guard, effect.kind, key)
+                self._workers.submit(self._guard, effect.kind, key)
         self._abort(aborts)
 
     def reconcile(self, effects: Sequence[Effect]) -> None:
@@ -83,35 +119,38 @@ class Obeyer:
 
         Attempts that are to be ended are reconciled first, so that the executor knows their processes.
         """
-        launches = []
+        launches, rest = [], []
         for effect in effects:
-            key = AttemptKey(effect.run, effect.node, effect.attempt)
+            key = AttemptKey(effect.run, effect.node, effect.attempt, effect.element)
             record = self._record_of(key.run)
-            if record is None or self._kind(record, key.node) != NodeKind.TASK:
-                continue
-            try:
-                launches.append(self._prepare_task(record, key))
-            except (BindingError, KernelError) as error:
-                self._post_failure(key, error)
+            is_task = record is not None and self._kind(record, key.node) == NodeKind.TASK
+            if record is not None and is_task and effect.kind in _OF_PROCESSES:
+                launch = self._prepare_again(record, key)
+                if launch is not None:
+                    launches.append(launch)
+            if not is_task or effect.kind != EffectKind.LAUNCH_ATTEMPTS:
+                rest.append(effect)
         self._executor.reconcile(launches)
-        self.obey([effect for effect in effects if effect.kind != EffectKind.LAUNCH_ATTEMPTS])
+        self.obey(rest)
 
     def on_report(self, report: AttemptReport) -> None:
         """Take what the executor saw."""
         key = report.key
         if report.kind is ReportKind.STARTED:
             fact = AttemptObserved(*key, log_uri=report.log_uri)
-            self._post(Event(int(EventKind.ATTEMPT_STARTED), *key), fact)
+            self._post(Event(int(EventKind.ATTEMPT_STARTED), *key), (fact,))
         elif report.kind is ReportKind.ABORTED:
-            self._post(Event(int(EventKind.ATTEMPT_ABORTED), *key), None)
-        else:
-            self._pool.submit(self._judge_guarded, report)
+            self._post(Event(int(EventKind.ATTEMPT_ABORTED), *key), ())
+        elif not self._is_closed:
+            self._workers.submit(self._judge_guarded, report)
 
     def close(self) -> None:
-        """Finish what is queued and stop."""
-        self._pool.shutdown(wait=True)
+        """Finish what is queued and stop; what waits for space is left to the next start."""
+        self._is_closed = True
+        self._held.close()
+        self._workers.shutdown(wait=True)
 
-    # Launching
+    # Starting
 
     def _guard(self, kind: int, key: AttemptKey) -> None:
         """Obey one effect; whatever goes wrong becomes the node's failure, so that no run waits for ever."""
@@ -119,26 +158,91 @@ class Obeyer:
             record = self._record_of(key.run)
             if record is None or self._is_cancelled(key):
                 self._settle(key)
-            elif kind == EffectKind.LAUNCH_ATTEMPTS:
-                launch = self._prepare_task(record, key)
-                with self._lock:
-                    cancelled = key in self._cancelled
-                    if not cancelled:
-                        self._preparing.discard(key)
-                        self._executor.launch([launch])
-                if cancelled:
-                    self._settle(key)
-            elif kind == EffectKind.OPEN_SCOPE:
-                self._write_inputs(record, key)
-                self._done(key, Event(int(EventKind.SCOPE_OPENED), *key))
             else:
-                self._resolve_outputs(record, key)
-                self._done(key, Event(int(EventKind.ATTEMPT_SUCCEEDED), *key))
+                self._begin(EffectKind(kind), record, key)
+        except UnavailableError:
+            logger.info("the engine stops; %s is left to the next start", key)
+        except StorageFullError as error:
+            logger.warning("work goes on when there is space: %s", error)
+            self._held.hold(partial(self._guard, kind, key))
         except Exception as error:
             with self._lock:
                 self._preparing.discard(key)
                 self._cancelled.discard(key)
             self._post_failure(key, error)
+
+    def _begin(self, kind: EffectKind, record: ExecutionRecord, key: AttemptKey) -> None:
+        node_kind = self._kind(record, key.node)
+        if kind == EffectKind.RESOLVE_OUTPUTS:
+            self._resolve_outputs(record, key)
+            self._done(key, Event(int(EventKind.ATTEMPT_SUCCEEDED), *key))
+            return
+        taken = self._take_over.take_over(record, key)
+        if taken is not None:
+            self._done(key, *taken)
+        elif kind == EffectKind.OPEN_SCOPE:
+            self._write_inputs(record, key)
+            self._done(key, Event(int(EventKind.SCOPE_OPENED), *key))
+        elif kind == EffectKind.DECIDE_BRANCH:
+            self._decide_branch(record, key)
+        elif node_kind == NodeKind.GATE:
+            self._open_gate(record, key)
+        elif node_kind == NodeKind.CHILD_RUN:
+            self._start_child(record, key)
+        else:
+            self._launch_task(record, key)
+
+    def _launch_task(self, record: ExecutionRecord, key: AttemptKey) -> None:
+        launch = self._launcher.prepare(record, key)
+        if isinstance(launch, InstantResult):
+            self._done(key, self._started_by_itself(record, key, launch))
+        elif self._leave(key):
+            self._executor.launch([launch])
+
+    def _started_by_itself(self, record: ExecutionRecord, key: AttemptKey, result: InstantResult) -> Event:
+        self._data.write_outputs(record, key.node, key.attempt, result.outputs)
+        if result.after_ns > 0:
+            return Event(int(EventKind.ATTEMPT_STARTED), *key, argument=result.after_ns)
+        return Event(int(EventKind.ATTEMPT_SUCCEEDED), *key)
+
+    def _decide_branch(self, record: ExecutionRecord, key: AttemptKey) -> None:
+        program = self._programs.of_record(record)
+        inputs = literals_pb2.LiteralMap.FromString(self._write_inputs(record, key))
+        chosen = decide(program.template[key.node].branch_node, inputs)
+        self._done(key, Event(int(EventKind.BRANCH_DECIDED), *key, argument=program.arms[key.node][chosen]))
+
+    def _open_gate(self, record: ExecutionRecord, key: AttemptKey) -> None:
+        gate = self._programs.of_record(record).template[key.node].gate_node
+        self._write_inputs(record, key)
+        duration_ns, awaited = sleep_ns(gate), awaited_signal(gate)
+        if duration_ns is not None:
+            self._done(key, Event(int(EventKind.ATTEMPT_STARTED), *key, argument=duration_ns))
+        elif awaited is None:
+            raise InternalError(f"gate {self._data.unique_id(record, key.node)} waits for nothing")
+        elif self._leave(key):
+            self._ask(lambda state, _now: decide_gate_opened(state, key, awaited))
+
+    def _start_child(self, record: ExecutionRecord, key: AttemptKey) -> None:
+        plan = self._programs.of_record(record).template[key.node].workflow_node.launchplan_ref
+        inputs = self._write_inputs(record, key)
+        self._children.start(record, key, entity_id(plan), inputs)
+        if not self._leave(key, settle=False):
+            self._children.stop(record, key)
+
+    def _write_inputs(self, record: ExecutionRecord, key: AttemptKey) -> bytes:
+        inputs = self._data.resolve_inputs(record, key.node)
+        self._data.write_inputs(record, key.node, inputs)
+        return inputs
+
+    def _resolve_outputs(self, record: ExecutionRecord, key: AttemptKey) -> None:
+        """Resolve an end node: its inputs are the outputs of the workflow it ends."""
+        outputs = self._write_inputs(record, key)
+        self._data.write_outputs(record, key.node, key.attempt, outputs)
+        scope = self._programs.of_record(record).parent[key.node]
+        if scope >= 0:
+            self._data.write_outputs(record, scope, int(record.nodes.attempt[scope]), outputs)
+
+    # Being called off while something is prepared
 
     def _is_cancelled(self, key: AttemptKey) -> bool:
         with self._lock:
@@ -148,13 +252,23 @@ class Obeyer:
         """Confirm that an attempt which was called off while it was prepared never ran."""
         self._done(key, Event(int(EventKind.ATTEMPT_ABORTED), *key))
 
-    def _done(self, key: AttemptKey, event: Event) -> None:
+    def _done(self, key: AttemptKey, event: Event, facts: Sequence[Fact] = ()) -> None:
         with self._lock:
             self._preparing.discard(key)
             if key in self._cancelled:
                 self._cancelled.discard(key)
-                event = Event(int(EventKind.ATTEMPT_ABORTED), *key)
-        self._post(event, None)
+                event, facts = Event(int(EventKind.ATTEMPT_ABORTED), *key), ()
+        self._post(event, facts)
+
+    def _leave(self, key: AttemptKey, *, settle: bool = True) -> bool:
+        """End the preparation of what lives on outside; return False if it was called off meanwhile."""
+        with self._lock:
+            self._preparing.discard(key)
+            cancelled = key in self._cancelled
+            self._cancelled.discard(key)
+        if cancelled and settle:
+            self._post(Event(int(EventKind.ATTEMPT_ABORTED), *key), ())
+        return not cancelled
 
     def _abort(self, keys: Sequence[AttemptKey]) -> None:
         running = []
@@ -164,78 +278,78 @@ class Obeyer:
                     self._cancelled.add(key)
                     continue
             record = self._record_of(key.run)
-            if record is not None and self._kind(record, key.node) != NodeKind.TASK:
-                self._post(Event(int(EventKind.ATTEMPT_ABORTED), *key), None)
-            else:
+            kind = NodeKind.TASK if record is None else self._kind(record, key.node)
+            if record is not None and kind == NodeKind.CHILD_RUN:
+                self._workers.submit(self._stop_child, record, key)
+            elif kind in (NodeKind.TASK, NodeKind.MAP):
                 running.append(key)
+            else:
+                self._post(Event(int(EventKind.ATTEMPT_ABORTED), *key), ())
         if running:
             self._executor.abort(running)
 
+    def _stop_child(self, record: ExecutionRecord, key: AttemptKey) -> None:
+        try:
+            self._children.stop(record, key)
+        except UnavailableError:
+            logger.info("the engine stops; the child of %s is left to the next start", key)
+        except StorageFullError:
+            self._held.hold(partial(self._stop_child, record, key))
+
     def _kind(self, record: ExecutionRecord, node: int) -> int:
-        return int(self._programs.of(record.workflow).graph.kind[node])
+        return int(self._programs.of_record(record).kind[node])
 
-    def _write_inputs(self, record: ExecutionRecord, key: AttemptKey) -> bytes:
-        inputs = self._data.resolve_inputs(record, key.node)
-        self._blobs.write(f"{self._data.data_prefix(record, key.node)}/inputs.pb", inputs)
-        return inputs
+    # Ends of runs
 
-    def _resolve_outputs(self, record: ExecutionRecord, key: AttemptKey) -> None:
-        """Resolve an end node: its inputs are the outputs of the workflow it ends."""
-        outputs = self._write_inputs(record, key)
-        self._write_outputs(record, key, outputs)
-        scope = self._programs.of(record.workflow).parent[key.node]
-        if scope >= 0:
-            self._write_outputs(record, AttemptKey(key.run, scope, int(record.nodes.attempt[scope])), outputs)
+    def _on_run_finished(self, run: int) -> None:
+        self._take_over.forget(run)
+        child = self._record_of(run)
+        if child is not None and child.details.parent is not None:
+            self._workers.submit(self._tell_parent, child)
 
-    def _write_outputs(self, record: ExecutionRecord, key: AttemptKey, outputs: bytes) -> None:
-        self._blobs.write(f"{self._data.output_prefix(record, key.node, key.attempt)}/outputs.pb", outputs)
-        self._data.remember_outputs(record, key.node, key.attempt, outputs)
+    def _tell_parent(self, child: ExecutionRecord) -> None:
+        parent = child.details.parent
+        record = None if parent is None else self._record_of(parent.run)
+        if parent is None or record is None:
+            return
+        try:
+            self._children.on_finished(record, child)
+        except StorageFullError as error:
+            logger.warning("work goes on when there is space: %s", error)
+            self._held.hold(partial(self._tell_parent, child))
+        except Exception as error:
+            self._post_failure(AttemptKey(parent.run, parent.node, parent.attempt), error)
 
-    def _prepare_task(self, record: ExecutionRecord, key: AttemptKey) -> AttemptLaunch:
-        program = self._programs.of(record.workflow)
-        task = program.task[key.node]
-        if task is None:
-            raise PluginError(f"node {program.node_id[key.node]} has no task")
-        inputs = self._write_inputs(record, key)
-        task_id = EntityId(1, task.id.project, task.id.domain, task.id.name, task.id.version)
-        name = self._data.generated_name(record, key.node, key.attempt)
-        spec = admin_execution_pb2.ExecutionSpec.FromString(record.spec)
-        raw_base = spec.raw_output_data_config.output_location_prefix or f"{self._blobs.base_uri}/data"
-        raw = paths.raw_output_prefix(raw_base, name)
-        previous = ""
-        if key.attempt:
-            earlier = self._data.generated_name(record, key.node, key.attempt - 1)
-            previous = paths.checkpoint_prefix(paths.raw_output_prefix(raw_base, earlier))
-        data_prefix = self._data.data_prefix(record, key.node)
-        context = TaskContext(
-            key=key,
-            execution=record.id,
-            node_id=self._data.unique_id(record, key.node),
-            generated_name=name,
-            workflow=record.workflow,
-            task=task_id,
-            input_prefix=data_prefix,
-            output_prefix=self._data.output_prefix(record, key.node, key.attempt),
-            raw_output_prefix=raw,
-            checkpoint_prefix=paths.checkpoint_prefix(raw),
-            previous_checkpoint_prefix=previous,
-            inputs=literals_pb2.LiteralMap.FromString(inputs),
-            environment={pair.key: pair.value for pair in spec.envs.values},
-            namespace=self._settings.namespace(record.id.project, record.id.domain),
-            as_local_path=self._as_local_path,
-            write=self._blobs.write,
-        )
-        return self._plugin_of(task.type).build(task, context)
+    # After a restart
 
-    def _as_local_path(self, uri: str) -> str:
-        path = self._blobs.local_path(uri)
-        return uri if path is None else str(path)
+    def _prepare_again(self, record: ExecutionRecord, key: AttemptKey) -> AttemptLaunch | None:
+        """Prepare an attempt that may be running; if space is wanting, have it reconciled later."""
+        try:
+            launch = self._launcher.prepare(record, key)
+            if isinstance(launch, AttemptLaunch):
+                return launch
+            self._post(self._started_by_itself(record, key, launch), ())
+        except StorageFullError as error:
+            logger.warning("work goes on when there is space: %s", error)
+            self._held.hold(partial(self._reconcile_later, key))
+        except (BindingError, KernelError) as error:
+            self._post_failure(key, error)
+        return None
+
+    def _reconcile_later(self, key: AttemptKey) -> None:
+        record = self._record_of(key.run)
+        launch = None if record is None else self._prepare_again(record, key)
+        if launch is not None:
+            self._executor.reconcile([launch])
 
     # Judging
 
     def _judge_guarded(self, report: AttemptReport) -> None:
         try:
             self._judge(report)
+        except StorageFullError as error:
+            logger.warning("work goes on when there is space: %s", error)
+            self._held.hold(partial(self._judge_guarded, report))
         except Exception as error:
             self._post_failure(report.key, error)
 
@@ -244,40 +358,38 @@ class Obeyer:
         record = self._record_of(key.run)
         if record is None:
             return
-        task = self._programs.of(record.workflow).task[key.node]
-        outcome = outcomes.classify(
-            report,
-            declares_outputs=task is not None and bool(task.interface.outputs.variables),
-            read=self._blobs.read,
-            output_prefix=self._data.output_prefix(record, key.node, key.attempt),
-        )
-        if outcome.succeeded:
+        outcome = outcome_of(report, record, blobs=self._blobs, data=self._data, programs=self._programs)
+        if outcome.futures is not None:
+            self._grow(record, report, outcome.futures)
+        elif outcome.succeeded:
             self._data.remember_outputs(record, key.node, key.attempt, outcome.outputs)
-            fact = AttemptObserved(*key, log_uri=report.log_uri)
-            self._post(Event(int(EventKind.ATTEMPT_SUCCEEDED), *key), fact)
+            self._post(*success_told(report))
+        elif is_disk_full(self._blobs):
+            logger.warning("an attempt failed on a full disk, it is tried again when there is space: %s", outcome.error)
+            self._held.hold(partial(self._fail_for_space, report, outcome))
+        else:
+            self._post(*failure_told(report, outcome))
+
+    def _grow(self, record: ExecutionRecord, report: AttemptReport, futures: bytes) -> None:
+        key = report.key
+        closure = self._growths.compile(record, key.node, futures)
+        event = Event(int(EventKind.GRAPH_GROWN), *key, argument=NEW_GRAPH)
+        grown = GraphGrown(key.run, key.node, key.attempt, closure)
+        self._post(event, (AttemptObserved(*key, log_uri=report.log_uri), grown))
+
+    def _fail_for_space(self, report: AttemptReport, outcome: Outcome) -> None:
+        """Charge an attempt that failed on a full disk to the system, once a retry can do better."""
+        if is_disk_full(self._blobs):
+            self._held.hold(partial(self._fail_for_space, report, outcome))
             return
-        error = b"" if outcome.error is None else outcome.error.SerializeToString()
-        fact = AttemptObserved(*key, error=error, log_uri=report.log_uri)
-        self._post(Event(int(EventKind.ATTEMPT_FAILED), *key, int(outcome.failure_class)), fact)
+        text = f"the disk was full when the attempt failed: {'' if outcome.error is None else outcome.error.message}"
+        error = execution_pb2.ExecutionError(code="StorageFull", message=text, kind=execution_pb2.ExecutionError.SYSTEM)
+        self._post(*failure_told(report, replace(outcome, failure_class=FailureClass.SYSTEM_RECOVERABLE, error=error)))
 
     def _post_failure(self, key: AttemptKey, error: Exception) -> None:
-        failure_class, message = _failure_of(error)
+        failure_class, message = failure_of(error)
         fact = AttemptObserved(*key, error=message.SerializeToString())
-        self._post(Event(int(EventKind.ATTEMPT_FAILED), *key, int(failure_class)), fact)
+        self._post(Event(int(EventKind.ATTEMPT_FAILED), *key, argument=int(failure_class)), (fact,))
 
 
-def _failure_of(error: Exception) -> tuple[FailureClass, execution_pb2.ExecutionError]:
-    """Say whose fault an error of ours is: a store that fails may recover, a binding that fails never does."""
-    kind = execution_pb2.ExecutionError.SYSTEM
-    if isinstance(error, BindingError):
-        return FailureClass.PERMANENT, execution_pb2.ExecutionError(code=error.code, message=error.message, kind=kind)
-    if isinstance(error, (PluginError, RequestError)):
-        kind = execution_pb2.ExecutionError.USER
-        code = "FailedToBuildResource"
-        return FailureClass.PERMANENT, execution_pb2.ExecutionError(code=code, message=str(error), kind=kind)
-    if isinstance(error, (OSError, StorageError)) or getattr(error, "retryable", False):
-        message = execution_pb2.ExecutionError(code="StorageFailure", message=str(error), kind=kind)
-        return FailureClass.SYSTEM_RECOVERABLE, message
-    logger.error("an attempt could not be obeyed: this is a bug", exc_info=error)
-    message = execution_pb2.ExecutionError(code="InternalError", message=repr(error), kind=kind)
-    return FailureClass.PERMANENT, message
+_OF_PROCESSES = frozenset({EffectKind.LAUNCH_ATTEMPTS, EffectKind.ABORT_ATTEMPTS})

@@ -24,6 +24,7 @@ __all__ = [
     "classify",
     "execution_timeout_error",
     "exhausted",
+    "handler_timeout_error",
     "node_timeout_error",
 ]
 
@@ -51,12 +52,16 @@ _CRASH_SIGNALS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """`outputs`, a serialised LiteralMap, counts where `succeeded`; `failure_class` and `error` where not."""
+    """`outputs`, a serialised LiteralMap, counts where `succeeded`; `failure_class` and `error` where not.
+
+    `futures` is a serialised core.DynamicJobSpec if the task put out a workflow that is still to run.
+    """
 
     succeeded: bool
     failure_class: FailureClass = FailureClass.USER_RECOVERABLE
     error: execution_pb2.ExecutionError | None = None
     outputs: bytes = b""
+    futures: bytes | None = None
 
 
 def classify(
@@ -103,9 +108,9 @@ def _refused(report: AttemptReport) -> Outcome:
 def _documents(
     declares_outputs: bool, read: Callable[[str], bytes], output_prefix: str, output_bytes_max: int
 ) -> Outcome:
-    if _read_if_present(read, f"{output_prefix}/futures.pb") is not None:
-        message = "the task returned a workflow to run (a dynamic workflow); dynamic workflows are not supported yet"
-        return _failure(FailureClass.PERMANENT, _SYSTEM, "DynamicWorkflowsNotSupported", message)
+    futures = _read_if_present(read, f"{output_prefix}/futures.pb")
+    if futures is not None:
+        return Outcome(True, futures=futures)
     error = _read_if_present(read, f"{output_prefix}/error.pb")
     if error is not None:
         return _error_document(error, output_bytes_max)
@@ -209,6 +214,11 @@ def execution_timeout_error(timeout_ns: int) -> execution_pb2.ExecutionError:
 def node_timeout_error() -> execution_pb2.ExecutionError:
     """Return the error of a run in which a node timed out over all its attempts."""
     return execution_pb2.ExecutionError(code="Timeout", message="Timeout in node", kind=_USER)
+
+
+def handler_timeout_error() -> execution_pb2.ExecutionError:
+    """Return the error of a run whose failure node timed out."""
+    return execution_pb2.ExecutionError(code="TimedOut", message="FailureNode Timed-out", kind=_USER)
 
 
 def aborted_error(reason: str) -> execution_pb2.ExecutionError:

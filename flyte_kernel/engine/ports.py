@@ -18,6 +18,7 @@ __all__ = [
     "BlobNotFoundError",
     "Blobs",
     "Executor",
+    "InstantResult",
     "ReportKind",
     "TaskContext",
     "TaskPlugin",
@@ -40,6 +41,17 @@ class AttemptLaunch:
     command: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
     output_prefix: str = ""
+
+
+@dataclass(frozen=True)
+class InstantResult:
+    """An attempt that needs no process: it succeeds by itself `after_ns` nanoseconds later.
+
+    `outputs` is the serialised core.LiteralMap that it puts out.
+    """
+
+    outputs: bytes = b""
+    after_ns: int = 0
 
 
 @dataclass(frozen=True)
@@ -78,7 +90,7 @@ class TaskPlugin(Protocol):
         """The types of task templates that the plugin builds."""
         ...
 
-    def build(self, task: tasks_pb2.TaskTemplate, context: TaskContext) -> AttemptLaunch:
+    def build(self, task: tasks_pb2.TaskTemplate, context: TaskContext) -> AttemptLaunch | InstantResult:
         """Return what to run for one attempt; PluginError if the task can never be run."""
         ...
 

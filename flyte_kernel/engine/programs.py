@@ -1,10 +1,14 @@
-"""The runnable shape of every registered workflow, made once and kept."""
+"""The runnable shape of every registered workflow, made once and kept, and of the runs that grew at run time."""
 
 from __future__ import annotations
 
-from flyteidl.admin import workflow_pb2
+from collections import OrderedDict
 
-from flyte_kernel.compile.program import Program, build_program
+from flyteidl.admin import workflow_pb2
+from flyteidl.core import compiler_pb2
+
+from flyte_kernel.compile.program import Program, build_program, grow
+from flyte_kernel.engine.records import ExecutionRecord
 from flyte_kernel.engine.state import Registry
 from flyte_kernel.errors import InternalError, UnsupportedError
 from flyte_kernel.ids import EntityId
@@ -12,19 +16,16 @@ from flyte_kernel.phases import NodeKind
 
 __all__ = ["Programs", "require_runnable"]
 
+_GROWN_MAX = 1024  # programs of grown runs that are kept; others are made again when somebody asks
 _WORDS = {
-    NodeKind.BRANCH: "a branch node",
     NodeKind.MAP: "an array node",
-    NodeKind.GATE: "a gate node",
-    NodeKind.CHILD_RUN: "a launch plan node",
 }
 
 
 def require_runnable(program: Program) -> None:
     """Raise UnsupportedError, naming workflow, node and kind, for what the engine cannot run yet."""
-    handlers = frozenset(program.failure_handlers.values())
     for node, kind in enumerate(program.kind.tolist()):
-        what = "a failure node" if node in handlers else _WORDS.get(NodeKind(kind))
+        what = _WORDS.get(NodeKind(kind))
         if what is not None:
             workflow = program.levels[program.parent[node]].shape.compiled.template.id.name
             text = f"workflow {workflow}: node {program.node_id[node]} is {what}, which cannot be run yet"
@@ -32,11 +33,12 @@ def require_runnable(program: Program) -> None:
 
 
 class Programs:
-    """Programs of registered workflows by id."""
+    """Programs of registered workflows by id, and of runs."""
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         self._programs: dict[EntityId, Program] = {}
+        self._grown: OrderedDict[int, tuple[int, Program]] = OrderedDict()
 
     def of(self, workflow: EntityId) -> Program:
         """Return the program of a registered workflow; InternalError if there is none, since registration checks it."""
@@ -47,4 +49,19 @@ class Programs:
                 raise InternalError(f"no workflow {workflow}")
             closure = workflow_pb2.WorkflowClosure.FromString(entity.closure).compiled_workflow
             program = self._programs[workflow] = build_program(closure)
+        return program
+
+    def of_record(self, record: ExecutionRecord) -> Program:
+        """Return the program of a run, with the nodes it grew; its indices are the core's."""
+        growths = record.details.growths
+        if not growths:
+            return self.of(record.workflow)
+        count, program = self._grown.get(record.run) or (0, self.of(record.workflow))
+        if count == len(growths):
+            return program
+        for growth in growths[count:]:
+            program = grow(program, growth.node, compiler_pb2.CompiledWorkflowClosure.FromString(growth.closure))
+        self._grown[record.run] = (len(growths), program)
+        while len(self._grown) > _GROWN_MAX:
+            self._grown.popitem(last=False)
         return program

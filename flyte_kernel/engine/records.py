@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from flyte_kernel.engine.details import Details
 from flyte_kernel.ids import EntityId, ExecutionId
 from flyte_kernel.phases import TERMINAL_RUN_PHASES, AttemptPhase, RunPhase
 
@@ -42,6 +43,12 @@ class NodeColumns:
             started_at=np.zeros(node_count, np.int64),
             updated_at=np.zeros(node_count, np.int64),
         )
+
+    def extend(self, node_count: int) -> None:
+        """Add rows for nodes that have not started, up to `node_count` in all."""
+        added = NodeColumns.empty(node_count - len(self.phase))
+        for name in ("phase", "attempt", "created_at", "started_at", "updated_at"):
+            setattr(self, name, np.concatenate([getattr(self, name), getattr(added, name)]))
 
 
 @dataclass(slots=True)
@@ -107,6 +114,7 @@ class ExecutionRecord:
     archived: bool = False
     state_changed_at: int = 0
     version: int = 0
+    details: Details = field(default_factory=Details)
 
     @property
     def is_terminal(self) -> bool:

@@ -17,7 +17,8 @@ from flyte_kernel.compile.digest import structural_digest
 from flyte_kernel.compile.identifiers import LAUNCH_PLAN, TASK, WORKFLOW, identifier
 from flyte_kernel.compile.launch_plan import compile_launch_plan
 from flyte_kernel.compile.program import build_program
-from flyte_kernel.compile.requirements import required_entities
+from flyte_kernel.compile.requirements import RequiredEntities, required_entities
+from flyte_kernel.compile.scope import LaunchPlanInterface
 from flyte_kernel.compile.task import compile_task
 from flyte_kernel.compile.text import message_text
 from flyte_kernel.compile.workflow import compile_workflow
@@ -47,6 +48,7 @@ __all__ = [
     "register_launch_plan",
     "register_task",
     "register_workflow",
+    "registered",
     "set_launch_plan_state",
     "workflow_closure",
 ]
@@ -182,7 +184,19 @@ def _register(engine: Backend, fact: Fact, lookup: Callable[[Registry], Register
 
 def _compile(registry: Registry, spec: workflow_pb2.WorkflowSpec) -> compiler_pb2.CompiledWorkflowClosure:
     template = spec.template
-    required = required_entities(template, spec.sub_workflows)
+    tasks, launch_plans = registered(registry, required_entities(template, spec.sub_workflows))
+    try:
+        return compile_workflow(template, spec.sub_workflows, tasks, launch_plans)
+    except CompileError as error:
+        raise InvalidArgumentError(
+            f"failed to compile workflow for [{message_text(template.id)}] with err: {error}"
+        ) from error
+
+
+def registered(
+    registry: Registry, required: RequiredEntities
+) -> tuple[dict[EntityId, compiler_pb2.CompiledTask], dict[EntityId, LaunchPlanInterface]]:
+    """Return what a compiler needs to know of the required tasks and launch plans, as far as they are registered."""
     tasks = {
         key: task_pb2.TaskClosure.FromString(registry.tasks[key].closure).compiled_task
         for key in required.tasks
@@ -193,15 +207,10 @@ def _compile(registry: Registry, spec: workflow_pb2.WorkflowSpec) -> compiler_pb
         for key in required.launch_plans
         if key in registry.launch_plans
     }
-    try:
-        return compile_workflow(template, spec.sub_workflows, tasks, launch_plans)
-    except CompileError as error:
-        raise InvalidArgumentError(
-            f"failed to compile workflow for [{message_text(template.id)}] with err: {error}"
-        ) from error
+    return tasks, launch_plans
 
 
-def _launch_plan_interface(plan: LaunchPlanEntity) -> tuple[interface_pb2.ParameterMap, interface_pb2.VariableMap]:
+def _launch_plan_interface(plan: LaunchPlanEntity) -> LaunchPlanInterface:
     closure = launch_plan_pb2.LaunchPlanClosure.FromString(plan.closure)
     return closure.expected_inputs, closure.expected_outputs
 

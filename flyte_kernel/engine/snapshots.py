@@ -7,6 +7,7 @@ import numpy as np
 
 from flyte_kernel import Kernel
 from flyte_kernel.catalog.state import CatalogImage, CatalogState
+from flyte_kernel.engine.details import Details
 from flyte_kernel.engine.fold import Fold
 from flyte_kernel.engine.programs import Programs
 from flyte_kernel.engine.records import AttemptColumns, ExecutionRecord, NodeColumns
@@ -46,6 +47,7 @@ class _Record(msgspec.Struct, array_like=True):
     node_columns: list[bytes]
     node_errors: dict[int, bytes]
     attempt_columns: list[list[object]]
+    details: Details
 
 
 class _Snapshot(msgspec.Struct, array_like=True):
@@ -57,6 +59,7 @@ class _Snapshot(msgspec.Struct, array_like=True):
     workflows: list[Entity]
     launch_plans: list[LaunchPlanEntity]
     graphs: list[tuple[EntityId, int]]
+    graph_count: int
     records: list[_Record]
     catalog: CatalogImage
 
@@ -83,6 +86,7 @@ def snapshot_fold(fold: Fold) -> bytes:
         workflows=list(state.registry.workflows.values()),
         launch_plans=list(state.registry.launch_plans.values()),
         graphs=list(fold.graph_of.items()),
+        graph_count=fold.graph_count,
         records=[_pack(record) for record in state.runs.values() if not record.is_terminal],
         catalog=state.catalog.image(),
     )
@@ -108,7 +112,7 @@ def restore_fold(payload: bytes) -> Fold:
         state.executions[record.id] = record
         state.runs[record.run] = record
     fold = Fold(state, Kernel.restore(snapshot.kernel), Programs(registry), dict(snapshot.graphs))
-    fold.now = snapshot.now
+    fold.now, fold.graph_count = snapshot.now, snapshot.graph_count
     return fold
 
 
@@ -118,6 +122,7 @@ def _pack(record: ExecutionRecord) -> _Record:
         node_columns=[getattr(record.nodes, name).tobytes() for name, _ in _NODE_COLUMNS],
         node_errors=record.nodes.error,
         attempt_columns=[getattr(record.attempts, name) for name in _ATTEMPT_COLUMNS],
+        details=record.details,
     )
 
 
@@ -131,4 +136,5 @@ def _unpack(packed: _Record) -> ExecutionRecord:
     for name, column in zip(_ATTEMPT_COLUMNS, packed.attempt_columns, strict=True):
         setattr(attempts, name, column)
     attempts.row_of = {key: row for row, key in enumerate(zip(attempts.node, attempts.attempt, strict=True))}
-    return ExecutionRecord(nodes=nodes, attempts=attempts, **msgspec.structs.asdict(packed.scalars))
+    scalars = msgspec.structs.asdict(packed.scalars)
+    return ExecutionRecord(nodes=nodes, attempts=attempts, details=packed.details, **scalars)

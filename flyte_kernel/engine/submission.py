@@ -22,6 +22,7 @@ from flyte_kernel.compile.launch_plan import check_labels, check_notifications
 from flyte_kernel.compile.program import build_program
 from flyte_kernel.compile.single_task import compile_single_task, single_task_name
 from flyte_kernel.engine.backend import Backend
+from flyte_kernel.engine.details import ParentNode
 from flyte_kernel.engine.execution_spec import resolved_spec
 from flyte_kernel.engine.facts import (
     ExecutionAborted,
@@ -47,7 +48,15 @@ from flyte_kernel.errors import AlreadyExistsError, FailedPreconditionError, Inv
 from flyte_kernel.ids import RESOURCE_TYPE_NAMES, EntityId, ExecutionId
 from flyte_kernel.phases import EventKind, RunPhase
 
-__all__ = ["create_execution", "set_execution_state", "terminate_execution"]
+__all__ = [
+    "create_child_execution",
+    "create_execution",
+    "end_execution",
+    "recover_execution",
+    "relaunch_execution",
+    "set_execution_state",
+    "terminate_execution",
+]
 
 _NAME_LENGTH_MAX = 63
 _NAME = re.compile(r"[a-z][a-z\-0-9]*", re.ASCII)
@@ -71,6 +80,58 @@ class _Launch:
 
 def create_execution(engine: Backend, request: execution_pb2.ExecutionCreateRequest) -> ExecutionId:
     """Start an execution of a launch plan or of a task alone; AlreadyExistsError if its name is taken."""
+    return _create(engine, request)
+
+
+def create_child_execution(
+    engine: Backend, request: execution_pb2.ExecutionCreateRequest, parent: ParentNode
+) -> ExecutionId:
+    """Start an execution for a launch-plan node, which is told in the same turn that its attempt has started."""
+    started = Event(int(EventKind.ATTEMPT_STARTED), parent.run, parent.node, parent.attempt)
+    return _create(engine, request, parent=parent, events=(started,))
+
+
+def relaunch_execution(engine: Backend, request: execution_pb2.ExecutionRelaunchRequest) -> ExecutionId:
+    """Start an execution once more, with the spec as it was resolved then and the inputs as they were given."""
+    again = _again(engine, request, execution_pb2.ExecutionMetadata.RELAUNCH)
+    again.spec.overwrite_cache = request.overwrite_cache
+    return _create(engine, again)
+
+
+def recover_execution(engine: Backend, request: execution_pb2.ExecutionRecoverRequest) -> ExecutionId:
+    """Start an execution once more and take over the nodes that had succeeded."""
+    again = _again(engine, request, execution_pb2.ExecutionMetadata.RECOVERED)
+    if request.metadata.HasField("parent_node_execution"):
+        again.spec.metadata.parent_node_execution.CopyFrom(request.metadata.parent_node_execution)
+    id = request.id
+    return _create(engine, again, recovered_from=ExecutionId(id.project, id.domain, id.name))
+
+
+def _again(
+    engine: Backend,
+    request: execution_pb2.ExecutionRelaunchRequest | execution_pb2.ExecutionRecoverRequest,
+    mode: execution_pb2.ExecutionMetadata.ExecutionMode,
+) -> execution_pb2.ExecutionCreateRequest:
+    id = check_execution_identifier(request, "id")
+    record = engine.find_execution(id)
+    if record is None:
+        raise not_found("execution", _identifier(id))
+    again = execution_pb2.ExecutionCreateRequest(project=id.project, domain=id.domain, name=request.name)
+    again.spec.ParseFromString(record.spec)
+    again.inputs.ParseFromString(record.user_inputs)
+    again.spec.metadata.mode = mode
+    again.spec.metadata.reference_execution.CopyFrom(_identifier(id))
+    return again
+
+
+def _create(
+    engine: Backend,
+    request: execution_pb2.ExecutionCreateRequest,
+    *,
+    parent: ParentNode | None = None,
+    recovered_from: ExecutionId | None = None,
+    events: Sequence[Event] = (),
+) -> ExecutionId:
     given = _check_request(engine, request)
     entity = check_identifier_fields(request.spec, "launch_plan")
     launch = _of_task(engine, entity) if entity.resource_type == TASK else _of_launch_plan(engine, entity)
@@ -92,6 +153,8 @@ def create_execution(engine: Backend, request: execution_pb2.ExecutionCreateRequ
         spec=spec.SerializeToString(deterministic=True),
         inputs=inputs.SerializeToString(deterministic=True),
         user_inputs=given.SerializeToString(deterministic=True),
+        parent=parent,
+        recovered_from=recovered_from,
     )
     argument = _FAILS_LATE if launch.fails_late else 0
     event = Event(int(EventKind.RUN_CREATED), NEW_RUN, attempt=int(spec.max_parallelism), argument=argument)
@@ -100,7 +163,7 @@ def create_execution(engine: Backend, request: execution_pb2.ExecutionCreateRequ
         if id in state.executions:
             raise _name_taken()
         generated = [fact for fact in launch.facts if not _is_registered(state.registry, fact)]
-        return Decision(facts=[*generated, created], events=[event], result=id)
+        return Decision(facts=[*generated, created], events=[event, *events], result=id)
 
     engine.commit(decide)
     return id
@@ -108,7 +171,11 @@ def create_execution(engine: Backend, request: execution_pb2.ExecutionCreateRequ
 
 def terminate_execution(engine: Backend, request: execution_pb2.ExecutionTerminateRequest) -> None:
     """Ask a run to end; a second request overwrites the cause, a finished run is a FailedPreconditionError."""
-    id = check_execution_identifier(request, "id")
+    end_execution(engine, check_execution_identifier(request, "id"), request.cause)
+
+
+def end_execution(engine: Backend, id: ExecutionId, cause: str) -> None:
+    """Ask a run to end; NotFoundError if there is none, FailedPreconditionError if it has ended."""
     found = engine.find_execution(id)
     if found is None:
         raise not_found("execution", _identifier(id))
@@ -118,7 +185,7 @@ def terminate_execution(engine: Backend, request: execution_pb2.ExecutionTermina
         if record.is_terminal:
             raise _terminated(RunPhase(record.phase))
         return Decision(
-            facts=[ExecutionAborted(record.run, request.cause)],
+            facts=[ExecutionAborted(record.run, cause)],
             events=[Event(int(EventKind.RUN_ABORTED), record.run)],
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -12,23 +12,37 @@ from numpy.typing import NDArray
 
 from flyte_kernel.engine.facts import Fact
 from flyte_kernel.errors import CorruptRecordError
+from flyte_kernel.ids import NO_ELEMENT
 
-__all__ = ["NEW_RUN", "NO_NODE", "Decision", "Event", "EventColumns", "TurnRecord", "decode_turn", "encode_turn"]
+__all__ = [
+    "NEW_GRAPH",
+    "NEW_RUN",
+    "NO_NODE",
+    "Decision",
+    "Event",
+    "EventColumns",
+    "TurnRecord",
+    "decode_turn",
+    "encode_turn",
+]
 
 NO_NODE = 0xFFFF_FFFF
 NEW_RUN = 0xFFFF_FFFF
+NEW_GRAPH = -1
 
 
 class Event(NamedTuple):
     """One row of the core's event columns; `kind` is a phases.EventKind.
 
     A RunCreated event carries NEW_RUN and NO_NODE: the loop gives it the next run index and its workflow's graph.
+    A GraphGrown event carries NEW_GRAPH: the loop gives it the index of the graph that comes with it.
     """
 
     kind: int
     run: int
     node: int = NO_NODE
     attempt: int = 0
+    element: int = NO_ELEMENT
     argument: int = 0
 
 
@@ -43,30 +57,36 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class EventColumns:
-    """The events of one turn as the core takes them: uint8, uint32, uint32, uint32 and int64 arrays of one length."""
+    """The events of one turn as the core takes them: arrays of one length, uint8, uint32 (four times) and int64."""
 
     kind: NDArray[np.uint8]
     run: NDArray[np.uint32]
     node: NDArray[np.uint32]
     attempt: NDArray[np.uint32]
+    element: NDArray[np.uint32]
     argument: NDArray[np.int64]
 
     @classmethod
     def of(cls, events: Sequence[Event]) -> EventColumns:
         """Turn rows into columns."""
-        kind, run, node, attempt, argument = zip(*events, strict=True) if events else ((), (), (), (), ())
+        columns = zip(*events, strict=True) if events else ((),) * 6
+        kind, run, node, attempt, element, argument = columns
         return cls(
             np.array(kind, np.uint8),
             np.array(run, np.uint32),
             np.array(node, np.uint32),
             np.array(attempt, np.uint32),
+            np.array(element, np.uint32),
             np.array(argument, np.int64),
         )
 
+    def columns(self) -> tuple[NDArray[Any], ...]:
+        """Return the columns in the core's order."""
+        return (self.kind, self.run, self.node, self.attempt, self.element, self.argument)
+
     def rows(self) -> list[Event]:
         """Turn columns back into rows."""
-        columns = (self.kind, self.run, self.node, self.attempt, self.argument)
-        return [Event(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
+        return [Event(*row) for row in zip(*(column.tolist() for column in self.columns()), strict=True)]
 
 
 class TurnRecord(msgspec.Struct, frozen=True, array_like=True):
@@ -77,6 +97,7 @@ class TurnRecord(msgspec.Struct, frozen=True, array_like=True):
     run: bytes
     node: bytes
     attempt: bytes
+    element: bytes
     argument: bytes
     facts: list[Fact]
 
@@ -93,6 +114,7 @@ def encode_turn(now: int, events: EventColumns, facts: Sequence[Fact]) -> bytes:
         events.run.astype("<u4", copy=False).tobytes(),
         events.node.astype("<u4", copy=False).tobytes(),
         events.attempt.astype("<u4", copy=False).tobytes(),
+        events.element.astype("<u4", copy=False).tobytes(),
         events.argument.astype("<i8", copy=False).tobytes(),
         list(facts),
     )
@@ -108,6 +130,7 @@ def decode_turn(sequence: int, payload: bytes) -> tuple[int, EventColumns, list[
             np.frombuffer(record.run, "<u4"),
             np.frombuffer(record.node, "<u4"),
             np.frombuffer(record.attempt, "<u4"),
+            np.frombuffer(record.element, "<u4"),
             np.frombuffer(record.argument, "<i8"),
         )
     except (msgspec.DecodeError, ValueError) as error:

@@ -11,6 +11,7 @@ from flyteidl.core import tasks_pb2
 
 from flyte_kernel.engine.ports import AttemptLaunch, TaskContext
 from flyte_kernel.errors import PluginError
+from flyte_kernel.ids import NO_ELEMENT
 from flyte_kernel.plugins.pods import pod_process
 from flyte_kernel.plugins.templates import render
 
@@ -75,8 +76,9 @@ def _data_paths(container: tasks_pb2.Container) -> str:
 
 def _launch_name(context: TaskContext) -> str:
     """Make the attempt's name unique: it is so within an execution name only, and not always where it is a hash."""
-    run, node, attempt = context.key
-    return f"{run}-{node}-{attempt}-{context.generated_name}"
+    key = context.key
+    element = "" if key.element == NO_ELEMENT else f"-e{key.element}"
+    return f"{key.run}-{key.node}-{key.attempt}{element}-{context.generated_name}"
 
 
 def _environment(own: Mapping[str, str], context: TaskContext) -> dict[str, str]:

@@ -7,9 +7,10 @@ from importlib.metadata import EntryPoint, entry_points
 
 from flyteidl.core import tasks_pb2
 
-from flyte_kernel.engine.ports import AttemptLaunch, TaskContext, TaskPlugin
+from flyte_kernel.engine.ports import AttemptLaunch, InstantResult, TaskContext, TaskPlugin
 from flyte_kernel.errors import PluginError
 from flyte_kernel.plugins.container import ContainerPlugin
+from flyte_kernel.plugins.instant import EchoPlugin, SleepPlugin
 
 __all__ = ["ENTRY_POINT_GROUP", "PluginRegistry"]
 
@@ -29,7 +30,9 @@ class PluginRegistry:
 
     def __init__(self, entries: Iterable[EntryPoint] | None = None) -> None:
         self._default: TaskPlugin = ContainerPlugin()
-        self._plugins: dict[str, TaskPlugin] = dict.fromkeys(self._default.task_types, self._default)
+        self._plugins: dict[str, TaskPlugin] = {}
+        for built_in in (self._default, SleepPlugin(), EchoPlugin()):
+            self._plugins.update(dict.fromkeys(built_in.task_types, built_in))
         self._unsupported = dict(_NEEDS_A_PLUGIN)
         origins: dict[str, str] = {}
         for entry in entry_points(group=ENTRY_POINT_GROUP) if entries is None else entries:
@@ -59,13 +62,15 @@ class _Guarded:
         self._origin = origin
         self.task_types = plugin.task_types
 
-    def build(self, task: tasks_pb2.TaskTemplate, context: TaskContext) -> AttemptLaunch:
+    def build(self, task: tasks_pb2.TaskTemplate, context: TaskContext) -> AttemptLaunch | InstantResult:
         try:
             launch = self._plugin.build(task, context)
         except PluginError:
             raise
         except Exception as error:
             raise PluginError(f"the plugin {self._origin} failed on task {context.task.name}: {error!r}") from error
+        if isinstance(launch, InstantResult):
+            return launch
         if not isinstance(launch, AttemptLaunch) or launch.key != context.key:
             raise PluginError(
                 f"the plugin {self._origin} broke its contract on task {context.task.name}: "

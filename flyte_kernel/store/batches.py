@@ -18,6 +18,7 @@ from flyteidl.core import execution_pb2 as core_execution_pb2
 from google.protobuf.message import DecodeError, Message
 from numpy.typing import NDArray
 
+from flyte_kernel.engine.details import encode_details
 from flyte_kernel.engine.records import ExecutionRecord
 from flyte_kernel.engine.state import Entity, LaunchPlanEntity
 from flyte_kernel.engine.views import TurnRows
@@ -231,6 +232,7 @@ def _stored_only(records: Sequence[ExecutionRecord]) -> Columns:
         columns[f"workflow_{name}"] = _objects(getattr(record.workflow, name) for record in records)
     for name in ("error", "spec", "inputs", "user_inputs"):
         columns[name] = _blobs(getattr(record, name) for record in records)
+    columns["details"] = _blobs(encode_details(record.details) for record in records)
     return columns
 
 

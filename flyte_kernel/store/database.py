@@ -61,6 +61,12 @@ class Database:
         except duckdb.Error as error:
             raise storage_error(error, self._path) from error
 
+    def start_over(self, reason: str) -> None:
+        """Move a file aside that opened but cannot be read, and make a fresh one in its place."""
+        self._connection.close()
+        self._move_aside(reason)
+        self._connection = self._create()
+
     def close(self) -> None:
         """Release the file."""
         self._connection.close()
@@ -76,13 +82,20 @@ class Database:
             reason = str(error)
         else:
             if is_new:
-                return _created(connection)
+                connection.close()
+                return self._create()
             if _schema_version(connection) == SCHEMA_VERSION:
                 return connection
             connection.close()
             reason = f"it does not have schema version {SCHEMA_VERSION}"
         self._move_aside(reason)
-        return _created(self._connect())
+        return self._create()
+
+    def _create(self) -> duckdb.DuckDBPyConnection:
+        try:
+            return _created(self._connect())
+        except duckdb.Error as error:
+            raise storage_error(error, self._path) from error
 
     def _connect(self) -> duckdb.DuckDBPyConnection:
         connection = duckdb.connect(str(self._path), config=self._options)

@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flyte_kernel.engine.queries import ListQuery, Page
 from flyte_kernel.engine.records import ExecutionRecord
 from flyte_kernel.engine.views import TurnRows
-from flyte_kernel.errors import InvalidArgumentError, StorageError
+from flyte_kernel.errors import FolderLockedError, InvalidArgumentError, StorageError, StorageFullError
 from flyte_kernel.ids import EntityId, ExecutionId, NamedEntityId
 from flyte_kernel.store.batches import (
     Batch,
@@ -54,11 +56,13 @@ class DuckDBViews:
         self._database = Database(folder / "views.duckdb", memory_limit=memory_limit, threads=threads)
         self._must_reopen = False
         self._specs: dict[int, SpecColumns] = {}
-        with self._database.cursor() as cursor:
-            sequence = int(cursor.rows("SELECT sequence FROM kernel.progress")[0][0])
-            self._row_ids = {id: row for type_ in _ENTITY_TABLES for id, row in _stored_ids(cursor, type_)}
-            self._stored_entities = set(self._row_ids)
-            stored = cursor.columns("SELECT run, key FROM kernel.execution")
+        try:
+            sequence, stored = self._load()
+        except (StorageFullError, FolderLockedError):
+            raise
+        except StorageError as error:  # damage that lies deeper than what opening the file looks at
+            self._database.start_over(str(error))
+            sequence, stored = self._load()
         runs = stored["run"]
         self._known = KnownKeys(stored["key"].tolist())
         self._last_id = dict.fromkeys(_ENTITY_TABLES, 0)
@@ -68,6 +72,14 @@ class DuckDBViews:
         for run in runs.tolist():
             self._stored_runs[run] = 1
         self._writer = Writer(self._write, sequence=sequence)
+
+    def _load(self) -> tuple[int, Mapping[str, NDArray[Any]]]:
+        """Read what is kept in memory; return the sequence, and run and key of every execution."""
+        with self._database.cursor() as cursor:
+            sequence = int(cursor.rows("SELECT sequence FROM kernel.progress")[0][0])
+            self._row_ids = {id: row for type_ in _ENTITY_TABLES for id, row in _stored_ids(cursor, type_)}
+            self._stored_entities = set(self._row_ids)
+            return sequence, cursor.columns("SELECT run, key FROM kernel.execution")
 
     @property
     def sequence(self) -> int:

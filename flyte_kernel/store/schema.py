@@ -13,7 +13,7 @@ from flyte_kernel.phases import AttemptPhase, NodePhase
 
 __all__ = ["LISTED", "SCHEMA", "SCHEMA_VERSION"]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _ENTITY = "id BIGINT, project VARCHAR, domain VARCHAR, name VARCHAR, version VARCHAR"
 _TIMES = "created_at BIGINT, started_at BIGINT, updated_at BIGINT"
@@ -35,7 +35,7 @@ CREATE TABLE kernel.execution (
     workflow_version VARCHAR, launch_plan_id BIGINT, workflow_id BIGINT, task_id BIGINT,
     mode INTEGER, principal VARCHAR, state UTINYINT, state_changed_at BIGINT,
     abort_cause VARCHAR, abort_principal VARCHAR, {_ERROR},
-    spec BLOB, inputs BLOB, user_inputs BLOB, node_count UINTEGER, version BIGINT
+    spec BLOB, inputs BLOB, user_inputs BLOB, node_count UINTEGER, version BIGINT, details BLOB
 );
 CREATE TABLE kernel.execution_tag (run BIGINT, key VARCHAR, value VARCHAR);
 CREATE TABLE kernel.node (run BIGINT, node UINTEGER, phase UTINYINT, attempt UINTEGER, {_TIMES});

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flyte_kernel.engine.details import decode_details
 from flyte_kernel.engine.records import AttemptColumns, ExecutionRecord, NodeColumns
 from flyte_kernel.ids import EntityId, ExecutionId
 from flyte_kernel.phases import RunPhase
@@ -20,7 +21,17 @@ HEADER_COLUMNS = (
     *("run", "project", "domain", "name", "phase", "created_at", "started_at", "updated_at"),
     *(f"launch_{field}" for field in _ENTITY_FIELDS),
     *(f"workflow_{field}" for field in _ENTITY_FIELDS),
-    *("state", "state_changed_at", "abort_cause", "abort_principal", "error", "spec", "node_count", "version"),
+    *(
+        "state",
+        "state_changed_at",
+        "abort_cause",
+        "abort_principal",
+        "error",
+        "spec",
+        "node_count",
+        "version",
+        "details",
+    ),
 )
 NODE_COLUMNS = ("phase", "attempt", "created_at", "started_at", "updated_at")
 ATTEMPT_COLUMNS = ("node", "attempt", "phase", "created_at", "started_at", "updated_at", "error", "log_uri")
@@ -48,6 +59,7 @@ def header_of(values: Sequence[Any]) -> ExecutionRecord:
         archived=bool(row["state"]),
         state_changed_at=row["state_changed_at"],
         version=row["version"],
+        details=decode_details(row["details"]),
     )
 
 

@@ -343,7 +343,7 @@ def test_attempts_are_listed_and_read(edge: Edge) -> None:
         ("n0/0/i/x", flows.integer(3)),
         ("n0/7/i", "no task executions were listed [flyte://v1/flytesnacks/development/ex/n0/7/i]"),
         ("n0/o/o9", "name [o9] not found in [flyte://v1/flytesnacks/development/ex/n0/o/o9]"),
-        ("n0/d", "this version of flyte-kernel serves no decks"),
+        ("n0/d", "no deck for node execution [n0] of execution [ex]"),
     ],
 )
 def test_data_is_read_by_url(edge: Edge, tail: str, expected: object) -> None:

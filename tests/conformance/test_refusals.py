@@ -529,29 +529,16 @@ def test_workflows_that_do_not_compile_name_every_finding(edge: Edge) -> None:
     assert "ParameterNotBound" in error.details()
 
 
-def test_workflows_that_cannot_run_yet_are_refused_at_registration(edge: Edge) -> None:
-    request = flows.workflow_request("facts.gated")
-    gate = request.spec.template.nodes.add(id="gate")
-    gate.gate_node.sleep.duration.seconds = 1
-    error = refusal(lambda: edge.admin.CreateWorkflow(request))
-    assert error.code() is grpc.StatusCode.UNIMPLEMENTED
-    assert error.details() == "workflow facts.gated: node gate is a gate node, which cannot be run yet"
-    missing = refusal(lambda: edge.admin.GetWorkflow(get(WORKFLOW, "facts.gated")))
-    assert missing.code() is NOT_FOUND
-
-
 ADMIN = admin_pb2.DESCRIPTOR.services_by_name["AdminService"]
 DATA_PROXY = dataproxy_pb2.DESCRIPTOR.services_by_name["DataProxyService"]
 SIGNAL = signal_pb2.DESCRIPTOR.services_by_name["SignalService"]
 EVERY_METHOD = [method for service in (ADMIN, DATA_PROXY, SIGNAL) for method in service.methods]
-UNSERVED = {
-    "RelaunchExecution", "RecoverExecution", "GetDynamicNodeWorkflow", "ListNodeExecutionsForTask", "RegisterProject",
+UNSERVED = { "ListNodeExecutionsForTask", "RegisterProject",
     "UpdateProject", "CreateWorkflowEvent", "CreateNodeEvent", "CreateTaskEvent", "UpdateProjectDomainAttributes",
     "GetProjectDomainAttributes", "DeleteProjectDomainAttributes", "UpdateProjectAttributes", "GetProjectAttributes",
     "DeleteProjectAttributes", "UpdateWorkflowAttributes", "GetWorkflowAttributes", "DeleteWorkflowAttributes",
     "ListMatchableAttributes", "ListNamedEntities", "GetNamedEntity", "UpdateNamedEntity", "GetDescriptionEntity",
-    "ListDescriptionEntities", "GetExecutionMetrics", "CreateDownloadLink", "GetOrCreateSignal", "ListSignals",
-    "SetSignal",
+    "ListDescriptionEntities", "GetExecutionMetrics", "GetOrCreateSignal",
 }  # fmt: skip
 
 
@@ -723,3 +710,13 @@ def test_a_port_in_use_is_a_clear_error() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(AdapterError, match=f"cannot listen for gRPC on 127.0.0.1:{port}: the port is in use"):
             GrpcServer(FakeEngine(), "127.0.0.1", port)
+
+
+def test_download_links_say_what_is_missing(edge: Edge) -> None:
+    request = dataproxy_pb2.CreateDownloadLinkRequest(artifact_type=dataproxy_pb2.ARTIFACT_TYPE_DECK)
+    assert "source is required" in str(refusal(lambda: edge.data.CreateDownloadLink(request)).details())
+    request.node_execution_id.node_id = "n9"
+    error = refusal(lambda: edge.data.CreateDownloadLink(request))
+    assert (error.code(), "n9" in str(error.details())) == (grpc.StatusCode.INVALID_ARGUMENT, True)
+    request.artifact_type = dataproxy_pb2.ARTIFACT_TYPE_UNDEFINED
+    assert "artifact_type is required" in str(refusal(lambda: edge.data.CreateDownloadLink(request)).details())

@@ -137,6 +137,10 @@ class FakeEngine:
         """Look in memory, then in the views."""
         return self.state.executions.get(id) or self.views.load_execution(id)
 
+    def program_of(self, record: ExecutionRecord) -> Program:
+        """Compile, with what it grew."""
+        return self._programs.of_record(record)
+
     def program(self, workflow: EntityId) -> Program:
         """Return the program of a registered workflow."""
         return self._programs.of(workflow)

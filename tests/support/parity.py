@@ -36,6 +36,7 @@ class Case:
     plan: str | None = None  # launch plan to start instead of the default one
     more: Mapping[str, object] = field(default_factory=dict)  # further arguments of FlyteRemote.execute
     local: bool = True  # whether a local run makes sense
+    later: bool = False  # started when a test asks for it: it keeps a process, and with it a place, until told
 
 
 def until(condition: Callable[[], object], what: str, timeout_s: float = 60) -> None:
@@ -122,7 +123,7 @@ class Runs:
             key: Call(case.name, self._inputs(key, "here"), case.answers) for key, case in cases.items() if case.local
         }
         self._local = start_local_runs(calls, folder)
-        self.started = {key: self.start(key) for key in cases}
+        self._started = {key: self.start(key) for key, case in cases.items() if not case.later}
         self._ended: dict[str, FlyteWorkflowExecution] = {}
         self._outcomes: dict[str, dict[str, object]] | None = None
 
@@ -138,6 +139,12 @@ class Runs:
         arguments = {"options": case.options, **case.more, **more}
         return self.client.remote.execute(plan, inputs=self._inputs(key, "there"), type_hints=dict(hints), **arguments)
 
+    def started(self, key: str) -> FlyteWorkflowExecution:
+        """Return the execution of a case as it was when it started."""
+        if key not in self._started:
+            self._started[key] = self.start(key)
+        return self._started[key]
+
     def folder(self, key: str) -> Path:
         """Return the folder that the run on the server was given."""
         return self._folder / "there" / key
@@ -149,7 +156,7 @@ class Runs:
     def ended(self, key: str) -> FlyteWorkflowExecution:
         """Return the execution of a case once it has ended, with its nodes synced by FlyteRemote."""
         if key not in self._ended:
-            self._ended[key] = self.client.finish(self.started[key])
+            self._ended[key] = self.client.finish(self.started(key))
         return self._ended[key]
 
     def phase(self, key: str) -> str:
@@ -163,7 +170,7 @@ class Runs:
     def error(self, key: str) -> tuple[str, str]:
         """Return code and message of a failed case, uncut."""
         self.ended(key)
-        closure = self.client.remote.fetch_execution(PROJECT, DOMAIN, self.started[key].id.name).closure
+        closure = self.client.remote.fetch_execution(PROJECT, DOMAIN, self.started(key).id.name).closure
         assert closure.error is not None, closure
         return closure.error.code, closure.error.message
 

@@ -145,10 +145,9 @@ def test_error_documents_that_cannot_be_used(document: bytes, reason: str) -> No
     assert reason in message(outcome)
 
 
-def test_dynamic_workflows_are_refused_before_anything_else() -> None:
-    outcome = judge({"futures.pb": b"", "error.pb": error_document(CONTAINER.RECOVERABLE), "outputs.pb": OUTPUTS})
-    assert told(outcome)[0] == PERMANENT
-    assert "dynamic workflows are not supported yet" in message(outcome)
+def test_a_workflow_that_was_put_out_counts_before_anything_else() -> None:
+    outcome = judge({"futures.pb": b"job", "error.pb": error_document(CONTAINER.RECOVERABLE), "outputs.pb": OUTPUTS})
+    assert (outcome.succeeded, outcome.futures, outcome.outputs) == (True, b"job", b"")
 
 
 def test_a_store_that_fails_says_nothing_about_the_task() -> None:

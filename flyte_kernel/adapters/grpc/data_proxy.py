@@ -17,8 +17,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from flyte_kernel.engine import messages
 from flyte_kernel.engine.backend import Backend
 from flyte_kernel.engine.ports import BlobNotFoundError
+from flyte_kernel.engine.records import ExecutionRecord
 from flyte_kernel.engine.validation import not_found
-from flyte_kernel.errors import AlreadyExistsError, InvalidArgumentError, UnsupportedError
+from flyte_kernel.errors import AlreadyExistsError, InvalidArgumentError, NotFoundError
 from flyte_kernel.ids import ExecutionId
 
 __all__ = ["DataProxyService"]
@@ -90,7 +91,7 @@ class DataProxyService:
         """Return inputs or outputs of a node or attempt, or one literal of them."""
         match = _parse_flyte_url(request.flyte_url)
         if match["kind"] == "d":
-            raise UnsupportedError("this version of flyte-kernel serves no decks")
+            return dataproxy_pb2.GetDataResponse(pre_signed_urls=self._deck_urls(*self._node(match), None))
         literals = self._literals(match)
         if match["literal"] is None:
             return dataproxy_pb2.GetDataResponse(literal_map=literals)
@@ -98,13 +99,51 @@ class DataProxyService:
             raise InvalidArgumentError(f"name [{match['literal']}] not found in [{request.flyte_url}]")
         return dataproxy_pb2.GetDataResponse(literal=literals.literals[match["literal"]])
 
+    def CreateDownloadLink(
+        self, request: dataproxy_pb2.CreateDownloadLinkRequest
+    ) -> dataproxy_pb2.CreateDownloadLinkResponse:
+        """Return a URL for a GET of a node's deck."""
+        if request.artifact_type == dataproxy_pb2.ARTIFACT_TYPE_UNDEFINED:
+            raise InvalidArgumentError("failed to validate download link request. Error: artifact_type is required")
+        if request.WhichOneof("source") is None:
+            raise InvalidArgumentError("failed to validate download link request. Error: source is required")
+        id = request.node_execution_id
+        execution = ExecutionId(id.execution_id.project, id.execution_id.domain, id.execution_id.name)
+        found = self._find_node(execution, id.node_id)
+        if found is None:
+            raise InvalidArgumentError(f"failed to find node execution [{execution}/{id.node_id}]")
+        urls = self._deck_urls(*found, request)
+        return dataproxy_pb2.CreateDownloadLinkResponse(
+            signed_url=urls.signed_url, expires_at=urls.expires_at, pre_signed_urls=urls
+        )
+
+    def _deck_urls(
+        self, record: ExecutionRecord, node: int, request: dataproxy_pb2.CreateDownloadLinkRequest | None
+    ) -> dataproxy_pb2.PreSignedURLs:
+        uri = messages.deck_uri(self._engine, record, node)
+        if not uri or not self._engine.blobs.exists(uri):
+            unique_id = self._engine.data.unique_id(record, node)
+            raise NotFoundError(f"no deck for node execution [{unique_id}] of execution [{record.id.name}]")
+        maximum = self._engine.settings.link_expiry_max_s
+        expires_s = maximum if request is None else self._download_expiry(request)
+        url = self._engine.blobs.sign_download(uri, expires_s=expires_s)
+        return dataproxy_pb2.PreSignedURLs(signed_url=[url], expires_at=_in_seconds(expires_s))
+
+    def _find_node(self, id: ExecutionId, node_id: str) -> tuple[ExecutionRecord, int] | None:
+        record = self._engine.find_execution(id)
+        node = None if record is None else messages.find_node(self._engine, record, node_id)
+        return None if record is None or node is None else (record, node)
+
+    def _node(self, match: re.Match[str]) -> tuple[ExecutionRecord, int]:
+        id, node_id = ExecutionId(match["project"], match["domain"], match["execution"]), match["node"]
+        found = self._find_node(id, node_id)
+        if found is None:
+            raise not_found("node execution", messages.node_identifier(id, node_id))
+        return found
+
     def _literals(self, match: re.Match[str]) -> literals_pb2.LiteralMap:
         engine = self._engine
-        id, node_id = ExecutionId(match["project"], match["domain"], match["execution"]), match["node"]
-        record = engine.find_execution(id)
-        node = None if record is None else messages.find_node(engine, record, node_id)
-        if record is None or node is None:
-            raise not_found("node execution", messages.node_identifier(id, node_id))
+        record, node = self._node(match)
         if match["attempt"] is None:
             data = messages.node_data(engine, record, node)
             full_inputs, full_outputs = data.full_inputs, data.full_outputs
@@ -151,7 +190,9 @@ class DataProxyService:
             raise InvalidArgumentError(f"expiresIn [{_go_duration(seconds)}] is invalid")
         return max(1, int(seconds))
 
-    def _download_expiry(self, request: dataproxy_pb2.CreateDownloadLocationRequest) -> int:
+    def _download_expiry(
+        self, request: dataproxy_pb2.CreateDownloadLocationRequest | dataproxy_pb2.CreateDownloadLinkRequest
+    ) -> int:
         maximum = self._engine.settings.link_expiry_max_s
         if not request.HasField("expires_in"):
             return maximum

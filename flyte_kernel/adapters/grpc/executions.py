@@ -20,7 +20,7 @@ from flyte_kernel.engine.validation import (
     not_found,
     require,
 )
-from flyte_kernel.errors import InvalidArgumentError
+from flyte_kernel.errors import InvalidArgumentError, NotFoundError
 from flyte_kernel.ids import EntityId, ExecutionId
 
 __all__ = ["ExecutionCache", "ExecutionRpcs"]
@@ -60,6 +60,18 @@ class ExecutionRpcs:
     def CreateExecution(self, request: execution_pb2.ExecutionCreateRequest) -> execution_pb2.ExecutionCreateResponse:
         """Start an execution."""
         id = submission.create_execution(self._engine, request)
+        return execution_pb2.ExecutionCreateResponse(id=messages.execution_identifier(id))
+
+    def RelaunchExecution(
+        self, request: execution_pb2.ExecutionRelaunchRequest
+    ) -> execution_pb2.ExecutionCreateResponse:
+        """Start an execution once more."""
+        id = submission.relaunch_execution(self._engine, request)
+        return execution_pb2.ExecutionCreateResponse(id=messages.execution_identifier(id))
+
+    def RecoverExecution(self, request: execution_pb2.ExecutionRecoverRequest) -> execution_pb2.ExecutionCreateResponse:
+        """Start an execution once more, taking over what had succeeded."""
+        id = submission.recover_execution(self._engine, request)
         return execution_pb2.ExecutionCreateResponse(id=messages.execution_identifier(id))
 
     def GetExecution(self, request: execution_pb2.WorkflowExecutionGetRequest) -> bytes:
@@ -141,6 +153,16 @@ class ExecutionRpcs:
         """Return inputs and outputs of a node."""
         record, node = self._node(*check_node_execution_identifier(request, "id"))
         return messages.node_data(self._engine, record, node)
+
+    def GetDynamicNodeWorkflow(
+        self, request: node_execution_pb2.GetDynamicNodeWorkflowRequest
+    ) -> node_execution_pb2.DynamicNodeWorkflowResponse:
+        """Return the workflow that a dynamic task put out."""
+        record, node = self._node(*check_node_execution_identifier(request, "id"))
+        dynamic = messages.dynamic_workflow(self._engine, record, node)
+        if dynamic is None:
+            raise NotFoundError("node does not contain dynamic workflow")
+        return node_execution_pb2.DynamicNodeWorkflowResponse(compiled_workflow=dynamic.compiled_workflow)
 
     # Attempts
 

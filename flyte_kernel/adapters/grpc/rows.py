@@ -14,7 +14,7 @@ from flyte_kernel.engine.records import ExecutionRecord
 from flyte_kernel.phases import TERMINAL_NODE_PHASES, AttemptPhase
 from flyte_kernel.store.filters import Row, filter_rows, page_of
 
-__all__ = ["attempt_page", "node_page", "project_page"]
+__all__ = ["attempt_page", "node_page", "project_page", "signal_page"]
 
 Item = TypeVar("Item")
 
@@ -36,6 +36,11 @@ def attempt_page(engine: Backend, record: ExecutionRecord, rows: Sequence[int], 
     return _page(
         "task_execution", rows, lambda row: {**_attempt_row(engine, record, row), "execution": execution}, query
     )
+
+
+def signal_page(record: ExecutionRecord, query: ListQuery) -> Page[str]:
+    """Return the ids of the signals of an execution that a query asks for, in the order in which they were awaited."""
+    return _page("signal", list(record.details.signals), lambda signal_id: _signal_row(record, signal_id), query)
 
 
 def project_page(projects: Sequence[str], query: ListQuery) -> Page[str]:
@@ -106,7 +111,7 @@ def _attempt_row(engine: Backend, record: ExecutionRecord, row: int) -> Row:
     attempts = record.attempts
     node, phase, started_at = attempts.node[row], attempts.phase[row], attempts.started_at[row]
     created_at, updated_at = attempts.created_at[row], attempts.updated_at[row]
-    task = engine.program(record.workflow).task[node]
+    task = engine.program_of(record).task[node]
     names = {} if task is None else {name: getattr(task.id, name) for name in ("project", "domain", "name", "version")}
     return {
         **_of_execution(record),
@@ -124,6 +129,17 @@ def _attempt_row(engine: Backend, record: ExecutionRecord, row: int) -> Row:
         "updated_at": updated_at,
         "task_execution_updated_at": updated_at,
         "duration": updated_at - started_at if started_at and phase in _ENDED_ATTEMPTS else None,
+    }
+
+
+def _signal_row(record: ExecutionRecord, signal_id: str) -> Row:
+    signal = record.details.signals[signal_id]
+    return {
+        **_of_execution(record),
+        "id": list(record.details.signals).index(signal_id),
+        "signal_id": signal_id,
+        "created_at": signal.created_at,
+        "updated_at": signal.updated_at,
     }
 
 

@@ -14,6 +14,7 @@ from flyte_kernel.adapters.grpc.admin import AdminService
 from flyte_kernel.adapters.grpc.catalog import DataCatalog
 from flyte_kernel.adapters.grpc.data_proxy import DataProxyService
 from flyte_kernel.adapters.grpc.services import UnknownServices, service_handler
+from flyte_kernel.adapters.grpc.signals import SignalService
 from flyte_kernel.engine.backend import Backend
 from flyte_kernel.errors import AdapterError
 
@@ -35,7 +36,7 @@ class GrpcServer:
             (admin_pb2.DESCRIPTOR.services_by_name["AdminService"], AdminService(engine)),
             (dataproxy_pb2.DESCRIPTOR.services_by_name["DataProxyService"], DataProxyService(engine)),
             (datacatalog_pb2.DESCRIPTOR.services_by_name["DataCatalog"], DataCatalog(engine)),
-            (signal_pb2.DESCRIPTOR.services_by_name["SignalService"], object()),
+            (signal_pb2.DESCRIPTOR.services_by_name["SignalService"], SignalService(engine)),
         ]
         self._server.add_generic_rpc_handlers([service_handler(descriptor, service) for descriptor, service in served])
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
