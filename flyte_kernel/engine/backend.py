@@ -7,6 +7,7 @@ from typing import Protocol
 
 from flyte_kernel.compile.program import Program
 from flyte_kernel.engine.data import NodeData
+from flyte_kernel.engine.elements import ElementColumns
 from flyte_kernel.engine.ports import Blobs
 from flyte_kernel.engine.records import ExecutionRecord
 from flyte_kernel.engine.settings import Settings
@@ -41,6 +42,12 @@ class Backend(Protocol):
 
     def program(self, workflow: EntityId) -> Program:
         """Return the runnable shape of a registered workflow."""
+        ...
+
+    def map_elements(
+        self, record: ExecutionRecord, node: int, first: int = 0, count: int | None = None
+    ) -> ElementColumns:
+        """Return where elements of a map node stand, `count` from `first` on."""
         ...
 
     def program_of(self, record: ExecutionRecord) -> Program:

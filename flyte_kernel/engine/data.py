@@ -6,8 +6,10 @@ Outputs of live executions are kept in a bounded cache, since every consumer ask
 from __future__ import annotations
 
 import threading
+from base64 import urlsafe_b64encode
 from collections import OrderedDict
 from collections.abc import Mapping
+from hashlib import sha256
 
 from flyteidl.core import execution_pb2, literals_pb2, types_pb2
 
@@ -15,16 +17,18 @@ from flyte_kernel.compile.program import Program
 from flyte_kernel.engine import paths
 from flyte_kernel.engine.gates import gate_outputs
 from flyte_kernel.engine.literals import BindingError, resolve_bindings
+from flyte_kernel.engine.maps import LEGACY_TASK_TYPE, MapInputs, map_inputs
 from flyte_kernel.engine.ports import BlobNotFoundError, Blobs
 from flyte_kernel.engine.programs import Programs
 from flyte_kernel.engine.records import ExecutionRecord
 from flyte_kernel.errors import StorageFullError
-from flyte_kernel.ids import unique_node_id
+from flyte_kernel.ids import NO_ELEMENT, AttemptKey, unique_node_id
 from flyte_kernel.phases import NodeKind, NodePhase
 
 __all__ = ["NodeData"]
 
 _SCOPES_MAX = 256  # scopes whose nodes are kept by id
+_MAPS_MAX = 8  # maps whose inputs are kept, however large
 _ERROR_INPUT = "err"  # what a failure node is told of the failure, if it asks for it under this name
 _CACHE_BYTES_MAX = 64 * 1024 * 1024  # a guess: a few thousand ordinary output maps
 
@@ -38,6 +42,7 @@ class NodeData:
         self._outputs: OrderedDict[tuple[int, int, int], bytes] = OrderedDict()
         self._outputs_bytes = 0
         self._unique_ids: OrderedDict[tuple[int, int, str, int], Mapping[str, int]] = OrderedDict()
+        self._map_inputs: OrderedDict[tuple[int, int, int], MapInputs] = OrderedDict()
         self._lock = threading.Lock()
 
     def unique_id(self, record: ExecutionRecord, node: int) -> str:
@@ -62,6 +67,80 @@ class NodeData:
         if attempt is None:
             attempt = int(record.nodes.attempt[node])
         return paths.output_prefix(self.data_prefix(record, node), attempt)
+
+    def attempt_prefix(self, record: ExecutionRecord, key: AttemptKey) -> str:
+        """Return the folder of the outputs of an attempt at a node or at an element of a map."""
+        if key.element == NO_ELEMENT:
+            return self.output_prefix(record, key.node, key.attempt)
+        prefix = self._map_prefix(record, key.node)
+        task = self._programs.of_record(record).task[key.node]
+        if task is not None and task.type == LEGACY_TASK_TYPE:
+            return paths.legacy_element_prefix(prefix, key.element, key.attempt)
+        return paths.element_prefix(prefix, key.element, key.attempt)
+
+    def _map_prefix(self, record: ExecutionRecord, node: int) -> str:
+        """Elements stay below the attempt that opened the map, however often its outputs are gathered."""
+        return self.output_prefix(record, node, record.details.maps[node].attempt)
+
+    def attempt_name(self, record: ExecutionRecord, key: AttemptKey) -> str:
+        """Return the name of the process or pod of an attempt at a node or at an element of a map."""
+        if key.element == NO_ELEMENT:
+            return self.generated_name(record, key.node, key.attempt)
+        name = self.generated_name(record, key.node, record.details.maps[key.node].attempt)
+        return paths.element_name(name, key.element, key.attempt)
+
+    def attempt_inputs(self, record: ExecutionRecord, key: AttemptKey) -> literals_pb2.LiteralMap:
+        """Return what an attempt at a node, or at an element of a map, is given."""
+        if key.element == NO_ELEMENT:
+            return literals_pb2.LiteralMap.FromString(self.node_inputs(record, key.node))
+        return self.map_inputs(record, key.node).of_element(key.element)
+
+    def map_inputs(self, record: ExecutionRecord, node: int) -> MapInputs:
+        """Return the inputs of a map node, which are stored; BindingError if what they refer to is gone."""
+        key = (record.run, node, int(record.nodes.attempt[node]))
+        with self._lock:
+            found = self._map_inputs.get(key)
+            if found is not None:
+                self._map_inputs.move_to_end(key)
+                return found
+        inputs = literals_pb2.LiteralMap.FromString(self.node_inputs(record, node))
+        found = map_inputs(self._programs.of_record(record).template[node], inputs, self._blobs.read)
+        with self._lock:
+            self._map_inputs[key] = found
+            while len(self._map_inputs) > _MAPS_MAX:
+                self._map_inputs.popitem(last=False)
+        return found
+
+    def write_attempt_outputs(self, record: ExecutionRecord, key: AttemptKey, outputs: bytes) -> None:
+        """Store outputs that the engine itself makes, of a node or of an element of a map."""
+        if key.element == NO_ELEMENT:
+            self.write_outputs(record, key.node, key.attempt, outputs)
+        else:
+            self._blobs.write(f"{self.attempt_prefix(record, key)}/outputs.pb", outputs)
+
+    def element_outputs(self, record: ExecutionRecord, key: AttemptKey) -> bytes:
+        """Return what an element that succeeded put out; BlobNotFoundError if it is gone."""
+        return self._blobs.read(f"{self.attempt_prefix(record, key)}/outputs.pb")
+
+    def write_map_outputs(
+        self, record: ExecutionRecord, key: AttemptKey, collections: Mapping[str, literals_pb2.Literal], bytes_max: int
+    ) -> None:
+        """Store the gathered outputs of a map; a collection of more than `bytes_max` bytes is kept by reference."""
+        outputs = literals_pb2.LiteralMap()
+        types = self._programs.of_record(record).task[key.node]
+        for name, literal in collections.items():
+            data = literal.SerializeToString()
+            if len(data) <= bytes_max or types is None:
+                outputs.literals[name].CopyFrom(literal)
+                continue
+            uri = f"{self.output_prefix(record, key.node, key.attempt)}/{name}_offloaded_metadata.pb"
+            self._blobs.write(uri, data)
+            offloaded = outputs.literals[name]
+            offloaded.offloaded_metadata.uri = uri
+            offloaded.offloaded_metadata.size_bytes = len(data)
+            offloaded.offloaded_metadata.inferred_type.CopyFrom(types.interface.outputs.variables[name].type)
+            offloaded.hash = urlsafe_b64encode(sha256(data).digest()).decode().rstrip("=")
+        self.write_outputs(record, key.node, key.attempt, outputs.SerializeToString())
 
     def generated_name(self, record: ExecutionRecord, node: int, attempt: int) -> str:
         """Return the name of an attempt's process or pod."""

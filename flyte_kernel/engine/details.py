@@ -7,9 +7,20 @@ from __future__ import annotations
 
 import msgspec
 
+from flyte_kernel.catalog.index import Source
+from flyte_kernel.catalog.keys import DatasetKey
 from flyte_kernel.ids import ExecutionId
 
-__all__ = ["Details", "Growth", "ParentNode", "Signal", "decode_details", "encode_details"]
+__all__ = [
+    "CacheDetails",
+    "Details",
+    "Growth",
+    "MapDetails",
+    "ParentNode",
+    "Signal",
+    "decode_details",
+    "encode_details",
+]
 
 
 class ParentNode(msgspec.Struct, frozen=True, array_like=True):
@@ -37,13 +48,41 @@ class Signal(msgspec.Struct, array_like=True):
     value: bytes | None = None
 
 
+class CacheDetails(msgspec.Struct, frozen=True, array_like=True):
+    """What the catalog had to do with a node: `status` is a core.CatalogCacheStatus, `source` made what was found."""
+
+    status: int
+    dataset: DatasetKey
+    digest: bytes
+    artifact: str
+    source: Source | None = None
+    task_version: str = ""
+
+
+class MapDetails(msgspec.Struct, array_like=True):
+    """The elements of a map node, which opened at `attempt` of the node.
+
+    `errors` has (phases.FailureClass, serialised core.ExecutionError) by element, as many as there is room for; `cache`
+    core.CatalogCacheStatus by element. `phases` and `attempts` are columns, kept when the run ends.
+    """
+
+    attempt: int
+    size: int
+    errors: dict[int, tuple[int, bytes]] = msgspec.field(default_factory=dict)
+    cache: dict[int, int] = msgspec.field(default_factory=dict)
+    phases: bytes = b""
+    attempts: bytes = b""
+
+
 class Details(msgspec.Struct, array_like=True, omit_defaults=True):
-    """Everything sparse about one execution; `signals` by signal id."""
+    """Everything sparse about one execution; `signals` by signal id, `cache` and `maps` by node."""
 
     parent: ParentNode | None = None
     recovered_from: ExecutionId | None = None
     growths: list[Growth] = msgspec.field(default_factory=list)
     signals: dict[str, Signal] = msgspec.field(default_factory=dict)
+    cache: dict[int, CacheDetails] = msgspec.field(default_factory=dict)
+    maps: dict[int, MapDetails] = msgspec.field(default_factory=dict)
 
 
 _encoder = msgspec.msgpack.Encoder()

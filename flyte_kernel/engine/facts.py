@@ -11,11 +11,14 @@ from typing import TypeAlias
 import msgspec
 
 from flyte_kernel.catalog.facts import CatalogFact
+from flyte_kernel.catalog.index import Source
+from flyte_kernel.catalog.keys import DatasetKey
 from flyte_kernel.engine.details import ParentNode
 from flyte_kernel.ids import NO_ELEMENT, EntityId, ExecutionId
 
 __all__ = [
     "AttemptObserved",
+    "CacheObserved",
     "ExecutionAborted",
     "ExecutionCreated",
     "ExecutionStateChanged",
@@ -144,6 +147,25 @@ class SignalSet(msgspec.Struct, frozen=True, array_like=True, tag=11):
     value: bytes
 
 
+class CacheObserved(msgspec.Struct, frozen=True, array_like=True, tag=12):
+    """What the catalog had to do with an attempt; in the turn of its success.
+
+    `status` is a core.CatalogCacheStatus; `artifact` is empty if nothing was found or stored; `source` is the attempt
+    that made what was found, `task_version` the version of its task.
+    """
+
+    run: int
+    node: int
+    attempt: int
+    element: int
+    status: int
+    dataset: DatasetKey
+    digest: bytes
+    artifact: str
+    source: Source | None
+    task_version: str
+
+
 Fact: TypeAlias = (
     TaskRegistered
     | WorkflowRegistered
@@ -152,6 +174,7 @@ Fact: TypeAlias = (
     | ExecutionCreated
     | ExecutionAborted
     | AttemptObserved
+    | CacheObserved
     | ExecutionStateChanged
     | CatalogFact
     | GraphGrown

@@ -8,6 +8,7 @@ from flyteidl.core import execution_pb2
 
 from flyte_kernel.engine.conditions import BranchError
 from flyte_kernel.engine.literals import BindingError
+from flyte_kernel.engine.maps import MapError
 from flyte_kernel.errors import CompileError, PluginError, RequestError, StorageError
 from flyte_kernel.phases import FailureClass
 
@@ -26,6 +27,8 @@ def failure_of(error: Exception) -> tuple[FailureClass, execution_pb2.ExecutionE
             return _permanent(error.code, error.message, _SYSTEM)
         case BranchError():
             return _permanent(error.code, error.message, error.kind)
+        case MapError():
+            return _permanent(error.code, error.message, _USER)
         case CompileError():
             return _permanent("DynamicWorkflowBuildFailed", str(error), _USER)
         case PluginError() | RequestError():

@@ -6,19 +6,24 @@ it returns the effects and the rows for the views, and the loop decides what to 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import numpy as np
 from flyteidl.core import compiler_pb2, execution_pb2
+from flyteidl.core.catalog_pb2 import CACHE_HIT
 
 from flyte_kernel import Kernel, Turn
 from flyte_kernel.catalog.facts import CatalogChange
+from flyte_kernel.catalog.keys import is_cacheable
 from flyte_kernel.compile.program import Program, build_program
 from flyte_kernel.engine import outcomes
-from flyte_kernel.engine.details import Details, Growth, Signal
+from flyte_kernel.engine.details import CacheDetails, Details, Growth, MapDetails, Signal
+from flyte_kernel.engine.elements import keep_elements
 from flyte_kernel.engine.facts import (
     AttemptObserved,
+    CacheObserved,
     ExecutionAborted,
     ExecutionCreated,
     ExecutionStateChanged,
@@ -31,10 +36,11 @@ from flyte_kernel.engine.facts import (
     TaskRegistered,
     WorkflowRegistered,
 )
+from flyte_kernel.engine.maps import collected_error
 from flyte_kernel.engine.programs import Programs
 from flyte_kernel.engine.records import ExecutionRecord, NodeColumns
 from flyte_kernel.engine.state import State
-from flyte_kernel.engine.turns import NO_NODE, EventColumns
+from flyte_kernel.engine.turns import NO_NODE, Event, EventColumns
 from flyte_kernel.engine.views import TurnRows
 from flyte_kernel.errors import InternalError
 from flyte_kernel.ids import NO_ELEMENT, AttemptKey, EntityId
@@ -55,6 +61,9 @@ __all__ = ["SYSTEM_ATTEMPTS_EXTRA", "Applied", "Effect", "Fold"]
 # How often the platform's own failures are forgiven beside the user's budget (the reference engine's default).
 SYSTEM_ATTEMPTS_EXTRA = 3
 
+_ELEMENT_ERRORS_MAX = 10_000  # a guess: far more than fit the error of a map
+_RECOVERED = 1  # argument of AttemptSucceeded
+_LAUNCHES = frozenset({EffectKind.LAUNCH_ATTEMPTS, EffectKind.OPEN_MAP})
 _INTERNAL_PHASES = frozenset({NodePhase.RETRYING, NodePhase.TIMING_OUT, NodePhase.ABORTING})
 _ENDED_ATTEMPTS = frozenset({AttemptPhase.SUCCEEDED, AttemptPhase.FAILED, AttemptPhase.ABORTED})
 
@@ -164,6 +173,8 @@ class Fold:
                 self.state.catalog.on_fact(fact, self.now)
             case GraphGrown():
                 self._on_graph_grown(fact)
+            case CacheObserved():
+                self._on_cache_observed(fact)
             case SignalAwaited() | SignalSet():
                 self._on_signal(fact)
             case _:
@@ -240,15 +251,56 @@ class Fold:
         failures: dict[tuple[int, int], tuple[int, bytes]] = {}
         for index, event in enumerate(events.rows()):
             record = self.state.runs.get(event.run)
-            if record is None or index in refused or event.element != NO_ELEMENT:
+            if record is None or index in refused:
+                continue
+            if event.kind == EventKind.MAP_OPENED:
+                self._on_map_opened(record, event)
+            elif event.element != NO_ELEMENT:
+                self._on_element_event(record, event, observed)
                 continue
             fact = observed.get(AttemptKey(event.run, event.node, event.attempt))
             if event.kind == EventKind.ATTEMPT_FAILED and fact is not None:
                 failures[event.run, event.node] = (event.argument, fact.error)
-            row = record.attempts.row_of.get((event.node, event.attempt))
+            row = self._row_of(record, event)
             if row is not None and record.attempts.phase[row] not in _ENDED_ATTEMPTS:
                 self._on_attempt_event(record, row, event.kind, fact)
         return failures
+
+    def _row_of(self, record: ExecutionRecord, event: Event) -> int | None:
+        """Return the row of an attempt; one at a cached task is there only once it is known that it runs."""
+        key = (event.node, event.attempt)
+        row = record.attempts.row_of.get(key)
+        if row is None and event.kind in _SIGNS_OF_LIFE and self._is_cached(record, event.node):
+            is_current = event.attempt == record.nodes.attempt[event.node]
+            if is_current and not (event.kind == EventKind.ATTEMPT_SUCCEEDED and _came_from_elsewhere(record, event)):
+                record.attempts.launch(event.node, event.attempt, self.now)
+                return record.attempts.row_of[key]
+        return row
+
+    def _on_map_opened(self, record: ExecutionRecord, event: Event) -> None:
+        size = event.argument & 0xFFFF_FFFF
+        record.details.maps[event.node] = MapDetails(event.attempt, size)
+
+    def _on_element_event(
+        self, record: ExecutionRecord, event: Event, observed: Mapping[AttemptKey, AttemptObserved]
+    ) -> None:
+        """Remember why elements failed, as far as anybody will read it."""
+        details = record.details.maps.get(event.node)
+        if event.kind != EventKind.ATTEMPT_FAILED or details is None:
+            return
+        fact = observed.get(AttemptKey(event.run, event.node, event.attempt, event.element))
+        if fact is not None and (len(details.errors) < _ELEMENT_ERRORS_MAX or event.element in details.errors):
+            details.errors[event.element] = (event.argument, fact.error)
+
+    def _on_cache_observed(self, fact: CacheObserved) -> None:
+        record = self.state.runs.get(fact.run)
+        if record is None:
+            return
+        if fact.element != NO_ELEMENT:
+            record.details.maps[fact.node].cache[fact.element] = fact.status
+            return
+        found = (fact.status, fact.dataset, fact.digest, fact.artifact, fact.source, fact.task_version)
+        record.details.cache[fact.node] = CacheDetails(*found)
 
     def _on_attempt_event(self, record: ExecutionRecord, row: int, kind: int, fact: AttemptObserved | None) -> None:
         attempts = record.attempts
@@ -273,6 +325,11 @@ class Fold:
             program = self.programs.of_record(record)
             timeout_ns = int(program.execution_timeout[effect.node])
             _, user_failures, _ = self.kernel.counters(effect.run, effect.node)
+            if effect.element != NO_ELEMENT:
+                late = outcomes.execution_timeout_error(timeout_ns).SerializeToString()
+                failure = (int(FailureClass.USER_RECOVERABLE), late)
+                record.details.maps[effect.node].errors[effect.element] = failure
+                continue
             error = outcomes.exhausted(
                 outcomes.execution_timeout_error(timeout_ns),
                 user_failures,
@@ -333,8 +390,18 @@ class Fold:
     def _on_failing(self, record: ExecutionRecord, node: int) -> None:
         """What handles the failure of a scope wants to know what failed before the scope ends."""
         program = self.programs.of_record(record)
+        if node in record.details.maps and node not in record.nodes.error:
+            record.nodes.error[node] = self._error_of_elements(record, program, node)
         if program.failure_handler(node) is not None and node not in record.nodes.error:
             record.nodes.error[node] = self._error_below(record, program, node)
+
+    def _error_of_elements(self, record: ExecutionRecord, program: Program, node: int) -> bytes:
+        phases = self.kernel.element_phases(record.run, node)
+        attempts_max = int(program.attempts_max[node])
+        details = record.details.maps[node]
+        failed = np.flatnonzero((phases == NodePhase.FAILED) | (phases == NodePhase.TIMED_OUT)).tolist()
+        messages = ((element, _element_message(details, element, attempts_max)) for element in failed)
+        return bytes(collected_error(messages).SerializeToString())
 
     def _set_failure(
         self, record: ExecutionRecord, node: int, failures: dict[tuple[int, int], tuple[int, bytes]]
@@ -395,34 +462,67 @@ class Fold:
             record.error = self._error_of_handler(record, self.programs.of_record(record), -1) or record.error
         record.phase = phase  # last: clients stop asking once they see the end
 
+    def _is_cached(self, record: ExecutionRecord, node: int) -> bool:
+        task = self.programs.of_record(record).task[node]
+        return task is not None and is_cacheable(task) and self._has_task(record, node)
+
     def _has_task(self, record: ExecutionRecord, node: int) -> bool:
-        return int(self.programs.of_record(record).kind[node]) in (NodeKind.TASK, NodeKind.DYNAMIC)
+        return int(self.programs.of_record(record).kind[node]) in (NodeKind.TASK, NodeKind.DYNAMIC, NodeKind.MAP)
 
     def _on_effects(self, applied: Applied) -> None:
         for effect in applied.effects:
             if effect.kind in _BEGINNINGS and effect.element == NO_ELEMENT:
                 record = self.state.runs[effect.run]
                 record.nodes.attempt[effect.node] = effect.attempt
-                if effect.kind == EffectKind.LAUNCH_ATTEMPTS and self._has_task(record, effect.node):
-                    record.attempts.launch(effect.node, effect.attempt, self.now)
+                if effect.kind in _LAUNCHES and self._has_task(record, effect.node):
+                    self._on_launch(record, effect)
             elif effect.kind == EffectKind.FINISH_RUN:
                 record = self.state.runs[effect.run]
                 if record.phase not in TERMINAL_RUN_PHASES:
                     raise InternalError(f"run {effect.run} finished in phase {record.phase}")
+                for node, details in record.details.maps.items():
+                    keep_elements(details, self.kernel, effect.run, node)
                 applied.rows.executions.append(record)
                 self.kernel.release(effect.run)
+
+    def _on_launch(self, record: ExecutionRecord, effect: Effect) -> None:
+        is_map = effect.kind == EffectKind.OPEN_MAP
+        if is_map or not self._is_cached(record, effect.node):
+            record.attempts.launch(effect.node, effect.attempt, self.now)
 
 
 _BEGINNINGS = frozenset(
     {EffectKind.LAUNCH_ATTEMPTS, EffectKind.OPEN_SCOPE, EffectKind.DECIDE_BRANCH, EffectKind.OPEN_MAP}
 )
+_SIGNS_OF_LIFE = frozenset(
+    {EventKind.ATTEMPT_STARTED, EventKind.ATTEMPT_SUCCEEDED, EventKind.ATTEMPT_FAILED, EventKind.GRAPH_GROWN}
+)
 _ATTEMPT_PHASE_AFTER = {
     int(EventKind.ATTEMPT_STARTED): int(AttemptPhase.RUNNING),
     int(EventKind.ATTEMPT_SUCCEEDED): int(AttemptPhase.SUCCEEDED),
     int(EventKind.GRAPH_GROWN): int(AttemptPhase.SUCCEEDED),
+    int(EventKind.MAP_OPENED): int(AttemptPhase.RUNNING),
     int(EventKind.ATTEMPT_FAILED): int(AttemptPhase.FAILED),
     int(EventKind.ATTEMPT_ABORTED): int(AttemptPhase.ABORTED),
 }
+
+
+def _came_from_elsewhere(record: ExecutionRecord, event: Event) -> bool:
+    """Whether an attempt succeeded without having run: from the catalog or from an earlier execution."""
+    cache = record.details.cache.get(event.node)
+    return event.argument == _RECOVERED or (cache is not None and cache.status == CACHE_HIT)
+
+
+def _element_message(details: MapDetails, element: int, attempts_max: int) -> str:
+    if element not in details.errors:
+        return "the element did not succeed in time"
+    failure_class, data = details.errors[element]
+    error = execution_pb2.ExecutionError.FromString(data)
+    if failure_class == FailureClass.PERMANENT:
+        return str(error.message)
+    is_users = failure_class == FailureClass.USER_RECOVERABLE
+    maximum = attempts_max if is_users else SYSTEM_ATTEMPTS_EXTRA
+    return str(outcomes.exhausted(error, maximum, maximum).message)
 
 
 def _abort_reason(record: ExecutionRecord) -> str:

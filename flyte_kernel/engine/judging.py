@@ -14,6 +14,7 @@ from flyte_kernel.engine.ports import AttemptReport, Blobs
 from flyte_kernel.engine.programs import Programs
 from flyte_kernel.engine.records import ExecutionRecord
 from flyte_kernel.engine.turns import Event
+from flyte_kernel.ids import NO_ELEMENT
 from flyte_kernel.phases import EventKind
 
 __all__ = ["failure_told", "outcome_of", "success_told"]
@@ -31,15 +32,16 @@ def outcome_of(
         report,
         declares_outputs=task is not None and bool(task.interface.outputs.variables),
         read=blobs.read,
-        output_prefix=data.output_prefix(record, key.node, key.attempt),
+        output_prefix=data.attempt_prefix(record, key),
         log_tail=_end_of_log(report),
     )
 
 
 def success_told(report: AttemptReport) -> tuple[Event, tuple[Fact, ...]]:
-    """Return what says that an attempt has succeeded."""
+    """Return what says that an attempt has succeeded; of an element nothing more is kept than that."""
     key = report.key
-    return Event(int(EventKind.ATTEMPT_SUCCEEDED), *key), (AttemptObserved(*key, log_uri=report.log_uri),)
+    facts = (AttemptObserved(*key, log_uri=report.log_uri),) if key.element == NO_ELEMENT else ()
+    return Event(int(EventKind.ATTEMPT_SUCCEEDED), *key), facts
 
 
 def failure_told(report: AttemptReport, outcome: Outcome) -> tuple[Event, tuple[Fact, ...]]:

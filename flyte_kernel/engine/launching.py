@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from flyteidl.admin import execution_pb2
-from flyteidl.core import literals_pb2
+from flyteidl.core import literals_pb2, workflow_pb2
 
 from flyte_kernel.compile.identifiers import entity_id
 from flyte_kernel.engine import paths
 from flyte_kernel.engine.data import NodeData
+from flyte_kernel.engine.maps import LEGACY_TASK_TYPE, element_environment, element_task
 from flyte_kernel.engine.ports import AttemptLaunch, Blobs, InstantResult, TaskContext, TaskPlugin
 from flyte_kernel.engine.programs import Programs
 from flyte_kernel.engine.records import ExecutionRecord
 from flyte_kernel.engine.settings import Settings
 from flyte_kernel.engine.takeover import TakeOver
 from flyte_kernel.errors import PluginError
-from flyte_kernel.ids import AttemptKey
+from flyte_kernel.ids import NO_ELEMENT, AttemptKey
 
 __all__ = ["TaskLauncher"]
 
@@ -47,10 +48,14 @@ class TaskLauncher:
         task = program.task[key.node]
         if task is None:
             raise PluginError(f"node {program.node_id[key.node]} has no task")
-        inputs = self._data.resolve_inputs(record, key.node)
-        self._data.write_inputs(record, key.node, inputs)
+        if key.element == NO_ELEMENT:
+            data = self._data.resolve_inputs(record, key.node)
+            self._data.write_inputs(record, key.node, data)
+            inputs = literals_pb2.LiteralMap.FromString(data)
+        else:
+            inputs = self._data.attempt_inputs(record, key)
         spec = execution_pb2.ExecutionSpec.FromString(record.spec)
-        name = self._data.generated_name(record, key.node, key.attempt)
+        name = self._data.attempt_name(record, key)
         raw = paths.raw_output_prefix(self._raw_base(spec), name)
         context = TaskContext(
             key=key,
@@ -59,18 +64,41 @@ class TaskLauncher:
             generated_name=name,
             workflow=record.workflow,
             task=entity_id(task.id),
-            input_prefix=self._data.data_prefix(record, key.node),
-            output_prefix=self._data.output_prefix(record, key.node, key.attempt),
+            input_prefix=self._input_prefix(record, key, inputs),
+            output_prefix=self._output_prefix(record, key),
             raw_output_prefix=raw,
             checkpoint_prefix=paths.checkpoint_prefix(raw),
             previous_checkpoint_prefix=self._previous_checkpoint(record, key, spec),
-            inputs=literals_pb2.LiteralMap.FromString(inputs),
-            environment={pair.key: pair.value for pair in spec.envs.values},
+            inputs=inputs,
+            environment={
+                **(element_environment(key.element) if key.element != NO_ELEMENT else {}),
+                **{pair.key: pair.value for pair in spec.envs.values},
+            },
             namespace=self._settings.namespace(record.id.project, record.id.domain),
             as_local_path=self._as_local_path,
             write=self._blobs.write,
         )
+        if key.element != NO_ELEMENT:
+            task = element_task(task)
         return self._plugin_of(task.type).build(task, context)
+
+    def _input_prefix(self, record: ExecutionRecord, key: AttemptKey, inputs: literals_pb2.LiteralMap) -> str:
+        """Elements read the inputs of their map, unless it says that each has a file of its own."""
+        prefix = self._data.data_prefix(record, key.node)
+        array = self._programs.of_record(record).template[key.node].array_node
+        if key.element == NO_ELEMENT or array.data_mode != workflow_pb2.ArrayNode.INDIVIDUAL_INPUT_FILES:
+            return prefix
+        prefix = f"{prefix}/{key.element}"
+        self._blobs.write(f"{prefix}/inputs.pb", inputs.SerializeToString())
+        return prefix
+
+    def _output_prefix(self, record: ExecutionRecord, key: AttemptKey) -> str:
+        prefix = self._data.attempt_prefix(record, key)
+        program = self._programs.of_record(record)
+        task = program.task[key.node]
+        is_legacy = key.element != NO_ELEMENT and task is not None and task.type == LEGACY_TASK_TYPE
+        # The processes of legacy maps append the number of their element themselves.
+        return prefix.rpartition("/")[0] if is_legacy else prefix
 
     def _raw_base(self, spec: execution_pb2.ExecutionSpec) -> str:
         return spec.raw_output_data_config.output_location_prefix or f"{self._blobs.base_uri}/data"
@@ -78,9 +106,9 @@ class TaskLauncher:
     def _previous_checkpoint(self, record: ExecutionRecord, key: AttemptKey, spec: execution_pb2.ExecutionSpec) -> str:
         """Return where the attempt before left its checkpoints, in an earlier execution if this one recovers it."""
         if key.attempt:
-            name = self._data.generated_name(record, key.node, key.attempt - 1)
+            name = self._data.attempt_name(record, key._replace(attempt=key.attempt - 1))
             return paths.checkpoint_prefix(paths.raw_output_prefix(self._raw_base(spec), name))
-        earlier = self._take_over.earlier(record, key.node)
+        earlier = self._take_over.earlier(record, key.node) if key.element == NO_ELEMENT else None
         if earlier is None or not earlier.record.nodes.created_at[earlier.node]:
             return ""
         attempt = int(earlier.record.nodes.attempt[earlier.node])

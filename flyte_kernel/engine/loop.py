@@ -18,14 +18,18 @@ from functools import partial
 from typing import Protocol, TypeAlias
 
 import msgspec
+import numpy as np
 
 from flyte_kernel import Kernel
 from flyte_kernel.catalog.facts import CatalogChange
 from flyte_kernel.compile.program import Program
+from flyte_kernel.engine.caching import Caching
 from flyte_kernel.engine.children import ChildRuns
 from flyte_kernel.engine.data import NodeData
+from flyte_kernel.engine.elements import ElementColumns, elements_of
 from flyte_kernel.engine.facts import (
     AttemptObserved,
+    CacheObserved,
     ExecutionAborted,
     ExecutionCreated,
     Fact,
@@ -34,6 +38,7 @@ from flyte_kernel.engine.facts import (
     SignalSet,
 )
 from flyte_kernel.engine.fold import SYSTEM_ATTEMPTS_EXTRA, Applied, Effect, Fold
+from flyte_kernel.engine.gathering import Maps
 from flyte_kernel.engine.growth import Growths
 from flyte_kernel.engine.launching import TaskLauncher
 from flyte_kernel.engine.obey import Obeyer, Workers
@@ -48,7 +53,7 @@ from flyte_kernel.engine.takeover import TakeOver
 from flyte_kernel.engine.turns import NEW_GRAPH, NEW_RUN, Decision, Event, EventColumns, decode_turn, encode_turn
 from flyte_kernel.engine.views import TurnRows, Views
 from flyte_kernel.errors import KernelError, StorageError, StorageFullError, UnavailableError
-from flyte_kernel.ids import NO_ELEMENT, EntityId, ExecutionId
+from flyte_kernel.ids import NO_ELEMENT, AttemptKey, EntityId, ExecutionId
 from flyte_kernel.phases import EffectKind, EventKind, NodeKind, NodePhase
 
 __all__ = ["Decide", "Engine", "JournalPort"]
@@ -171,7 +176,7 @@ class Engine:
 
     def _make_obeyer(self, plugin_of: Callable[[str], TaskPlugin], workers: Workers | None) -> Obeyer:
         programs = self._fold.programs
-        take_over = TakeOver(self.data, programs, self.find_execution)
+        take_over = TakeOver(self.data, programs, self.find_execution, self.map_elements)
         return Obeyer(
             blobs=self.blobs,
             data=self.data,
@@ -193,8 +198,11 @@ class Engine:
                 post=self._post,
             ),
             growths=Growths(self.state.registry, programs),
+            maps=Maps(data=self.data, programs=programs, settings=self.settings, elements=self.map_elements),
+            caching=Caching(blobs=self.blobs, data=self.data, programs=programs, state=self.state, commit=self.commit),
             take_over=take_over,
             record_of=self.state.runs.get,
+            is_started=self._is_started,
             post=self._post,
             ask=self._ask,
             workers=workers,
@@ -243,6 +251,12 @@ class Engine:
     def program_of(self, record: ExecutionRecord) -> Program:
         """Return the runnable shape of an execution, with the nodes it grew."""
         return self._fold.programs.of_record(record)
+
+    def map_elements(
+        self, record: ExecutionRecord, node: int, first: int = 0, count: int | None = None
+    ) -> ElementColumns:
+        """Return where elements of a map node stand, `count` from `first` on."""
+        return elements_of(record, node, self._fold.kernel, first, count)
 
     def story(self, run: int, node: int) -> str:
         """Return what the core remembers of a node, for error reports."""
@@ -298,10 +312,32 @@ class Engine:
             kinds = self.program_of(record).kind.tolist()
             for node, phase in enumerate(record.nodes.phase.tolist()):
                 kind = _effect_under_way(kinds[node], phase)
-                if kind is not None:
+                if kind is not None and kinds[node] == NodeKind.MAP and phase != NodePhase.QUEUED:
+                    effects += self._elements_under_way(record, node)
+                elif kind is not None:
                     attempt = int(record.nodes.attempt[node])
                     effects.append(Effect(int(kind), record.run, node, attempt, NO_ELEMENT, 0))
         self._obeyer.reconcile(effects)
+
+    def _elements_under_way(self, record: ExecutionRecord, node: int) -> list[Effect]:
+        """Return what was asked for a map that is open: for its elements, or for its outputs."""
+        columns = self.map_elements(record, node)
+        effects = []
+        for element in np.flatnonzero(np.isin(columns.phase, _UNDER_WAY)).tolist():
+            is_stopping = int(columns.phase[element]) in _STOPPING
+            kind = EffectKind.ABORT_ATTEMPTS if is_stopping else EffectKind.LAUNCH_ATTEMPTS
+            effects.append(Effect(int(kind), record.run, node, int(columns.attempt[element]), element, 0))
+        if not effects:
+            is_stopping = int(record.nodes.phase[node]) in _STOPPING
+            kind = EffectKind.ABORT_ATTEMPTS if is_stopping else EffectKind.RESOLVE_OUTPUTS
+            effects.append(Effect(int(kind), record.run, node, int(record.nodes.attempt[node]), NO_ELEMENT, 0))
+        return effects
+
+    def _is_started(self, record: ExecutionRecord, key: AttemptKey) -> bool:
+        """Whether an attempt at a cached task, or at an element of a map of them, is known to have begun."""
+        if key.element == NO_ELEMENT:
+            return (key.node, key.attempt) in record.attempts.row_of
+        return int(self.map_elements(record, key.node, key.element, 1).phase[0]) != NodePhase.QUEUED
 
     # The loop
 
@@ -503,16 +539,21 @@ class Engine:
         return UnavailableError(f"the server must be restarted, it has stopped: {self._failure}")
 
 
+_STOPPING = frozenset({NodePhase.RETRYING, NodePhase.TIMING_OUT, NodePhase.ABORTING, NodePhase.FAILING})
+_UNDER_WAY = [int(phase) for phase in (NodePhase.QUEUED, NodePhase.RUNNING, *sorted(_STOPPING))]
+
+
 def _effect_under_way(kind: int, phase: int) -> EffectKind | None:
     """Return what was asked for a node in this phase and may not have been answered."""
-    if phase in (NodePhase.RETRYING, NodePhase.TIMING_OUT, NodePhase.ABORTING, NodePhase.FAILING):
+    if phase in _STOPPING:
         return EffectKind.ABORT_ATTEMPTS
     if phase not in (NodePhase.QUEUED, NodePhase.RUNNING):
         return None
     if kind == NodeKind.END:
         return EffectKind.RESOLVE_OUTPUTS
     if kind in _OPENED_BY:
-        return _OPENED_BY[NodeKind(kind)] if phase == NodePhase.QUEUED else None
+        is_open = phase != NodePhase.QUEUED and kind != NodeKind.MAP
+        return None if is_open else _OPENED_BY[NodeKind(kind)]
     return EffectKind.LAUNCH_ATTEMPTS
 
 
@@ -528,7 +569,7 @@ def _claims(fact: Fact) -> tuple[object, ...]:
     """Return what nobody else may touch in the same turn, since decisions are taken on the state before it."""
     if isinstance(fact, ExecutionAborted):
         return (fact.run,)
-    if isinstance(fact, (AttemptObserved, GraphGrown)):
+    if isinstance(fact, (AttemptObserved, CacheObserved, GraphGrown)):
         return ()
     if isinstance(fact, (SignalAwaited, SignalSet)):
         return ((fact.run, fact.signal_id),)

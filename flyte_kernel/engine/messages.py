@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from flyteidl.admin import common_pb2, execution_pb2, node_execution_pb2, signal_pb2, task_execution_pb2
+from flyteidl.core import catalog_pb2, identifier_pb2, literals_pb2
 from flyteidl.core import execution_pb2 as core_execution_pb2
-from flyteidl.core import identifier_pb2, literals_pb2
 from flyteidl.event import event_pb2
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError
@@ -19,6 +19,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from flyte_kernel.compile.identifiers import entity_id, identifier
 from flyte_kernel.engine import paths
 from flyte_kernel.engine.backend import Backend
+from flyte_kernel.engine.element_messages import element_resources, set_cache_metadata
+from flyte_kernel.engine.maps import LEGACY_TASK_TYPE
 from flyte_kernel.engine.ports import BlobNotFoundError
 from flyte_kernel.engine.records import ExecutionRecord
 from flyte_kernel.ids import EntityId, ExecutionId, child_execution_name
@@ -45,6 +47,7 @@ __all__ = [
 _LISTED_ERROR_BYTES = 100
 _SECOND_NS = 1_000_000_000
 _PLUGIN = "container"
+_MAP_PLUGIN = "k8s-array"
 _LOG_NAME = "Task log"
 _PARENTS = frozenset({NodeKind.SUBWORKFLOW, NodeKind.DYNAMIC})
 _FINISHED = frozenset({NodePhase.SUCCEEDED, NodePhase.RECOVERED})
@@ -162,7 +165,8 @@ def node_message(
     elif node in nodes.error and phase in TERMINAL_NODE_PHASES:
         _set_error(closure.error, nodes.error[node], listed=listed)
     closure.deck_uri = deck_uri(engine, record, node)
-    if kind == NodeKind.TASK:
+    set_cache_metadata(closure.task_node_metadata, record, node)
+    if kind == NodeKind.TASK and closure.task_node_metadata.cache_status != catalog_pb2.CACHE_HIT:
         raw = _raw_output_prefix(engine, record, node)
         closure.task_node_metadata.checkpoint_uri = paths.checkpoint_prefix(raw)
     elif kind == NodeKind.DYNAMIC:
@@ -256,6 +260,10 @@ def task_message(engine: Backend, record: ExecutionRecord, row: int) -> task_exe
             generated_name=engine.data.generated_name(record, node, attempt), plugin_identifier=_PLUGIN
         )
     )
+    if node in record.details.maps:
+        closure.task_type = LEGACY_TASK_TYPE
+        closure.metadata.plugin_identifier = _MAP_PLUGIN
+        closure.metadata.external_resources.extend(element_resources(engine, record, node))
     if attempts.log_uri[row]:
         closure.logs.add(name=_LOG_NAME, uri=attempts.log_uri[row], message_format=core_execution_pb2.TaskLog.JSON)
     return message

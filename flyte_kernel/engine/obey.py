@@ -18,6 +18,7 @@ from typing import Protocol
 from flyteidl.core import execution_pb2, literals_pb2
 
 from flyte_kernel.compile.identifiers import entity_id
+from flyte_kernel.engine.caching import Caching
 from flyte_kernel.engine.children import ChildRuns
 from flyte_kernel.engine.conditions import decide
 from flyte_kernel.engine.data import NodeData
@@ -25,6 +26,7 @@ from flyte_kernel.engine.facts import AttemptObserved, Fact, GraphGrown
 from flyte_kernel.engine.failures import failure_of
 from flyte_kernel.engine.fold import Effect
 from flyte_kernel.engine.gates import awaited_signal, decide_gate_opened, sleep_ns
+from flyte_kernel.engine.gathering import Maps
 from flyte_kernel.engine.growth import Growths
 from flyte_kernel.engine.judging import failure_told, outcome_of, success_told
 from flyte_kernel.engine.launching import TaskLauncher
@@ -38,7 +40,7 @@ from flyte_kernel.engine.state import State
 from flyte_kernel.engine.takeover import TakeOver
 from flyte_kernel.engine.turns import NEW_GRAPH, Decision, Event
 from flyte_kernel.errors import InternalError, KernelError, StorageFullError, UnavailableError
-from flyte_kernel.ids import AttemptKey
+from flyte_kernel.ids import NO_ELEMENT, AttemptKey
 from flyte_kernel.phases import EffectKind, EventKind, FailureClass, NodeKind
 
 __all__ = ["Obeyer", "Post", "Workers"]
@@ -73,8 +75,11 @@ class Obeyer:
         launcher: TaskLauncher,
         children: ChildRuns,
         growths: Growths,
+        maps: Maps,
+        caching: Caching,
         take_over: TakeOver,
         record_of: Callable[[int], ExecutionRecord | None],
+        is_started: Callable[[ExecutionRecord, AttemptKey], bool],
         post: Post,
         ask: Callable[[Callable[[State, int], Decision]], None],
         workers: Workers | None = None,
@@ -86,13 +91,17 @@ class Obeyer:
         self._launcher = launcher
         self._children = children
         self._growths = growths
+        self._maps = maps
+        self._caching = caching
         self._take_over = take_over
         self._record_of = record_of
+        self._is_started = is_started
         self._post = post
         self._ask = ask
         self._workers = workers or ThreadPoolExecutor(_WORKERS, thread_name_prefix="flyte-kernel-obey")
         self._preparing: set[AttemptKey] = set()
         self._cancelled: set[AttemptKey] = set()
+        self._maybe_running: set[AttemptKey] = set()
         self._lock = threading.Lock()
         self._held = HeldWork(self._workers.submit)
         self._is_closed = False
@@ -123,12 +132,17 @@ class Obeyer:
         for effect in effects:
             key = AttemptKey(effect.run, effect.node, effect.attempt, effect.element)
             record = self._record_of(key.run)
-            is_task = record is not None and self._kind(record, key.node) == NodeKind.TASK
-            if record is not None and is_task and effect.kind in _OF_PROCESSES:
+            if record is None:
+                continue
+            is_process = effect.kind in _OF_PROCESSES and self._runs_processes(record, key)
+            waits = effect.kind == EffectKind.LAUNCH_ATTEMPTS and self._may_wait_for_cache(record, key)
+            if is_process and waits:
+                self._maybe_running.add(key)
+            elif is_process:
                 launch = self._prepare_again(record, key)
                 if launch is not None:
                     launches.append(launch)
-            if not is_task or effect.kind != EffectKind.LAUNCH_ATTEMPTS:
+            if waits or not is_process or effect.kind != EffectKind.LAUNCH_ATTEMPTS:
                 rest.append(effect)
         self._executor.reconcile(launches)
         self.obey(rest)
@@ -137,10 +151,11 @@ class Obeyer:
         """Take what the executor saw."""
         key = report.key
         if report.kind is ReportKind.STARTED:
-            fact = AttemptObserved(*key, log_uri=report.log_uri)
-            self._post(Event(int(EventKind.ATTEMPT_STARTED), *key), (fact,))
+            # Of elements no more is kept than their phases: there may be millions.
+            facts = (AttemptObserved(*key, log_uri=report.log_uri),) if key.element == NO_ELEMENT else ()
+            self._post(Event(int(EventKind.ATTEMPT_STARTED), *key), facts)
         elif report.kind is ReportKind.ABORTED:
-            self._post(Event(int(EventKind.ATTEMPT_ABORTED), *key), ())
+            self._post(Event(int(EventKind.ATTEMPT_ABORTED), *key), self._caching.release(key))
         elif not self._is_closed:
             self._workers.submit(self._judge_guarded, report)
 
@@ -148,6 +163,7 @@ class Obeyer:
         """Finish what is queued and stop; what waits for space is left to the next start."""
         self._is_closed = True
         self._held.close()
+        self._caching.close()
         self._workers.shutdown(wait=True)
 
     # Starting
@@ -174,8 +190,8 @@ class Obeyer:
     def _begin(self, kind: EffectKind, record: ExecutionRecord, key: AttemptKey) -> None:
         node_kind = self._kind(record, key.node)
         if kind == EffectKind.RESOLVE_OUTPUTS:
-            self._resolve_outputs(record, key)
-            self._done(key, Event(int(EventKind.ATTEMPT_SUCCEEDED), *key))
+            facts = self._gather(record, key) if node_kind == NodeKind.MAP else self._resolve_outputs(record, key)
+            self._done(key, Event(int(EventKind.ATTEMPT_SUCCEEDED), *key), facts)
             return
         taken = self._take_over.take_over(record, key)
         if taken is not None:
@@ -185,25 +201,47 @@ class Obeyer:
             self._done(key, Event(int(EventKind.SCOPE_OPENED), *key))
         elif kind == EffectKind.DECIDE_BRANCH:
             self._decide_branch(record, key)
+        elif kind == EffectKind.OPEN_MAP:
+            self._write_inputs(record, key)
+            self._done(key, self._maps.open(record, key))
         elif node_kind == NodeKind.GATE:
             self._open_gate(record, key)
         elif node_kind == NodeKind.CHILD_RUN:
             self._start_child(record, key)
-        else:
+        elif not self._caching.is_cached(record, key.node) or self._has_to_run(kind, record, key):
             self._launch_task(record, key)
+
+    def _has_to_run(self, kind: EffectKind, record: ExecutionRecord, key: AttemptKey) -> bool:
+        """Look the outputs of an attempt up; if another is making them, look again later."""
+        self._write_node_inputs(record, key)
+        facts = self._caching.look_up(record, key)
+        if facts is not None:
+            self._done(key, Event(int(EventKind.ATTEMPT_SUCCEEDED), *key), facts)
+            return False
+        if not self._caching.reserve(record, key):
+            self._held.hold(partial(self._guard, kind, key))
+            return False
+        return True
 
     def _launch_task(self, record: ExecutionRecord, key: AttemptKey) -> None:
         launch = self._launcher.prepare(record, key)
         if isinstance(launch, InstantResult):
-            self._done(key, self._started_by_itself(record, key, launch))
+            self._done(key, *self._started_by_itself(record, key, launch))
         elif self._leave(key):
-            self._executor.launch([launch])
+            if key in self._maybe_running:
+                self._maybe_running.discard(key)
+                self._executor.reconcile([launch])
+            else:
+                self._executor.launch([launch])
 
-    def _started_by_itself(self, record: ExecutionRecord, key: AttemptKey, result: InstantResult) -> Event:
-        self._data.write_outputs(record, key.node, key.attempt, result.outputs)
+    def _started_by_itself(
+        self, record: ExecutionRecord, key: AttemptKey, result: InstantResult
+    ) -> tuple[Event, tuple[Fact, ...]]:
+        self._data.write_attempt_outputs(record, key, result.outputs)
         if result.after_ns > 0:
-            return Event(int(EventKind.ATTEMPT_STARTED), *key, argument=result.after_ns)
-        return Event(int(EventKind.ATTEMPT_SUCCEEDED), *key)
+            return Event(int(EventKind.ATTEMPT_STARTED), *key, argument=result.after_ns), ()
+        facts = self._caching.remember(record, key, result.outputs)
+        return Event(int(EventKind.ATTEMPT_SUCCEEDED), *key), facts
 
     def _decide_branch(self, record: ExecutionRecord, key: AttemptKey) -> None:
         program = self._programs.of_record(record)
@@ -229,18 +267,29 @@ class Obeyer:
         if not self._leave(key, settle=False):
             self._children.stop(record, key)
 
+    def _write_node_inputs(self, record: ExecutionRecord, key: AttemptKey) -> None:
+        if key.element == NO_ELEMENT:
+            self._write_inputs(record, key)
+
     def _write_inputs(self, record: ExecutionRecord, key: AttemptKey) -> bytes:
         inputs = self._data.resolve_inputs(record, key.node)
         self._data.write_inputs(record, key.node, inputs)
         return inputs
 
-    def _resolve_outputs(self, record: ExecutionRecord, key: AttemptKey) -> None:
-        """Resolve an end node: its inputs are the outputs of the workflow it ends."""
+    def _gather(self, record: ExecutionRecord, key: AttemptKey) -> tuple[Fact, ...]:
+        self._maps.gather(record, key)
+        return ()
+
+    def _resolve_outputs(self, record: ExecutionRecord, key: AttemptKey) -> tuple[Fact, ...]:
+        """Resolve an end node: its inputs are the outputs of the workflow it ends. Return what the catalog is told."""
         outputs = self._write_inputs(record, key)
         self._data.write_outputs(record, key.node, key.attempt, outputs)
         scope = self._programs.of_record(record).parent[key.node]
-        if scope >= 0:
-            self._data.write_outputs(record, scope, int(record.nodes.attempt[scope]), outputs)
+        if scope < 0:
+            return ()
+        around = AttemptKey(key.run, scope, int(record.nodes.attempt[scope]))
+        self._data.write_outputs(record, scope, around.attempt, outputs)
+        return self._caching.remember(record, around, outputs)
 
     # Being called off while something is prepared
 
@@ -281,7 +330,7 @@ class Obeyer:
             kind = NodeKind.TASK if record is None else self._kind(record, key.node)
             if record is not None and kind == NodeKind.CHILD_RUN:
                 self._workers.submit(self._stop_child, record, key)
-            elif kind in (NodeKind.TASK, NodeKind.MAP):
+            elif kind == NodeKind.TASK or key.element != NO_ELEMENT:
                 running.append(key)
             else:
                 self._post(Event(int(EventKind.ATTEMPT_ABORTED), *key), ())
@@ -298,6 +347,13 @@ class Obeyer:
 
     def _kind(self, record: ExecutionRecord, node: int) -> int:
         return int(self._programs.of_record(record).kind[node])
+
+    def _runs_processes(self, record: ExecutionRecord, key: AttemptKey) -> bool:
+        return key.element != NO_ELEMENT or self._kind(record, key.node) == NodeKind.TASK
+
+    def _may_wait_for_cache(self, record: ExecutionRecord, key: AttemptKey) -> bool:
+        """Whether a cached attempt has not been seen to start: it may still be waiting for another's outputs."""
+        return self._caching.is_cached(record, key.node) and not self._is_started(record, key)
 
     # Ends of runs
 
@@ -328,7 +384,7 @@ class Obeyer:
             launch = self._launcher.prepare(record, key)
             if isinstance(launch, AttemptLaunch):
                 return launch
-            self._post(self._started_by_itself(record, key, launch), ())
+            self._post(*self._started_by_itself(record, key, launch))
         except StorageFullError as error:
             logger.warning("work goes on when there is space: %s", error)
             self._held.hold(partial(self._reconcile_later, key))
@@ -362,13 +418,16 @@ class Obeyer:
         if outcome.futures is not None:
             self._grow(record, report, outcome.futures)
         elif outcome.succeeded:
-            self._data.remember_outputs(record, key.node, key.attempt, outcome.outputs)
-            self._post(*success_told(report))
+            if key.element == NO_ELEMENT:
+                self._data.remember_outputs(record, key.node, key.attempt, outcome.outputs)
+            event, facts = success_told(report)
+            self._post(event, (*facts, *self._caching.remember(record, key, outcome.outputs)))
         elif is_disk_full(self._blobs):
             logger.warning("an attempt failed on a full disk, it is tried again when there is space: %s", outcome.error)
             self._held.hold(partial(self._fail_for_space, report, outcome))
         else:
-            self._post(*failure_told(report, outcome))
+            event, facts = failure_told(report, outcome)
+            self._post(event, (*facts, *self._caching.release(key)))
 
     def _grow(self, record: ExecutionRecord, report: AttemptReport, futures: bytes) -> None:
         key = report.key
@@ -389,7 +448,8 @@ class Obeyer:
     def _post_failure(self, key: AttemptKey, error: Exception) -> None:
         failure_class, message = failure_of(error)
         fact = AttemptObserved(*key, error=message.SerializeToString())
-        self._post(Event(int(EventKind.ATTEMPT_FAILED), *key, argument=int(failure_class)), (fact,))
+        event = Event(int(EventKind.ATTEMPT_FAILED), *key, argument=int(failure_class))
+        self._post(event, (fact, *self._caching.release(key)))
 
 
 _OF_PROCESSES = frozenset({EffectKind.LAUNCH_ATTEMPTS, EffectKind.ABORT_ATTEMPTS})

@@ -11,8 +11,11 @@ from flyte_kernel.ids import ExecutionId, fixed_length_id, fnv1a_32
 
 __all__ = [
     "checkpoint_prefix",
+    "element_name",
+    "element_prefix",
     "execution_prefix",
     "generated_name",
+    "legacy_element_prefix",
     "nested_data_prefix",
     "output_prefix",
     "raw_output_prefix",
@@ -46,6 +49,21 @@ def output_prefix(data_prefix: str, attempt: int) -> str:
 def generated_name(execution: ExecutionId, unique_node_id: str, attempt: int) -> str:
     """Return the name of an attempt's process or pod and of its raw data folder."""
     return fixed_length_id(_GENERATED_NAME_LENGTH_MAX, execution.name, unique_node_id, str(attempt))
+
+
+def element_prefix(map_output_prefix: str, element: int, attempt: int) -> str:
+    """Return the folder that holds outputs.pb or error.pb of one attempt at an element of a map."""
+    return f"{map_output_prefix}/{element}/{attempt}"
+
+
+def legacy_element_prefix(map_output_prefix: str, element: int, attempt: int) -> str:
+    """Return the same for tasks of type container_array, whose processes append the element's number themselves."""
+    return f"{map_output_prefix}/{attempt}/{element}"
+
+
+def element_name(map_name: str, element: int, attempt: int) -> str:
+    """Return the name of an attempt at an element of the map whose generated name is given."""
+    return f"{map_name}-n{element}-{attempt}"
 
 
 def raw_output_prefix(raw_base_uri: str, name: str) -> str:

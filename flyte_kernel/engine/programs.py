@@ -10,26 +10,12 @@ from flyteidl.core import compiler_pb2
 from flyte_kernel.compile.program import Program, build_program, grow
 from flyte_kernel.engine.records import ExecutionRecord
 from flyte_kernel.engine.state import Registry
-from flyte_kernel.errors import InternalError, UnsupportedError
+from flyte_kernel.errors import InternalError
 from flyte_kernel.ids import EntityId
-from flyte_kernel.phases import NodeKind
 
-__all__ = ["Programs", "require_runnable"]
+__all__ = ["Programs"]
 
 _GROWN_MAX = 1024  # programs of grown runs that are kept; others are made again when somebody asks
-_WORDS = {
-    NodeKind.MAP: "an array node",
-}
-
-
-def require_runnable(program: Program) -> None:
-    """Raise UnsupportedError, naming workflow, node and kind, for what the engine cannot run yet."""
-    for node, kind in enumerate(program.kind.tolist()):
-        what = _WORDS.get(NodeKind(kind))
-        if what is not None:
-            workflow = program.levels[program.parent[node]].shape.compiled.template.id.name
-            text = f"workflow {workflow}: node {program.node_id[node]} is {what}, which cannot be run yet"
-            raise UnsupportedError(text)
 
 
 class Programs:

@@ -30,7 +30,6 @@ from flyte_kernel.engine.facts import (
     TaskRegistered,
     WorkflowRegistered,
 )
-from flyte_kernel.engine.programs import require_runnable
 from flyte_kernel.engine.state import Entity, LaunchPlanEntity, Registry, State
 from flyte_kernel.engine.turns import Decision
 from flyte_kernel.engine.validation import check_identifier, check_project_and_domain, entity_missing, missing
@@ -95,7 +94,7 @@ def register_workflow(engine: Backend, request: workflow_pb2.WorkflowCreateReque
     fact = WorkflowRegistered(key, workflow_closure(compiled), digest, short_description)
     existing = engine.state.registry.workflows.get(key)
     if existing is None:
-        require_runnable(build_program(compiled))
+        build_program(compiled)  # raises for what cannot run
         existing = _register(engine, fact, lambda registry: registry.workflows.get(key))
     if existing is not None:
         raise _workflow_exists(key, existing, digest, compiled)

@@ -18,6 +18,7 @@ class Settings:
     link_expiry_max_s: int = 3600
     upload_folder: str = ""
     request_bytes_max: int = 64 * 1024 * 1024
+    offloaded_bytes_min: int = 10 * 1024 * 1024
 
     def namespace(self, project: str, domain: str) -> str:
         """Return the namespace of a project's domain."""

@@ -31,7 +31,6 @@ from flyte_kernel.engine.facts import (
     Fact,
     WorkflowRegistered,
 )
-from flyte_kernel.engine.programs import require_runnable
 from flyte_kernel.engine.registration import launch_plan_registered, workflow_closure
 from flyte_kernel.engine.state import Registry, State
 from flyte_kernel.engine.turns import NEW_RUN, Decision, Event
@@ -263,7 +262,7 @@ def _of_task(engine: Backend, entity: EntityId) -> _Launch:
     if plan is not None and workflow in registry.workflows:
         return _Launch(entity, workflow, expected, launch_plan_pb2.LaunchPlanSpec.FromString(plan.spec), False)
     single = compile_single_task(compiled)
-    require_runnable(build_program(single.closure))
+    build_program(single.closure)  # raises for what cannot run
     facts: list[Fact] = [
         WorkflowRegistered(single.workflow, workflow_closure(single.closure), structural_digest(single.closure)),
         launch_plan_registered(entity_id(single.launch_plan.id), single.launch_plan),

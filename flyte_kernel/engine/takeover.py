@@ -8,15 +8,18 @@ keeps the workflow it put out; a task that had failed finds its last checkpoint.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from flyte_kernel.compile.program import Program
 from flyte_kernel.engine.data import NodeData
+from flyte_kernel.engine.elements import ElementColumns
 from flyte_kernel.engine.facts import Fact, GraphGrown
+from flyte_kernel.engine.ports import BlobNotFoundError
 from flyte_kernel.engine.programs import Programs
 from flyte_kernel.engine.records import ExecutionRecord
 from flyte_kernel.engine.turns import NEW_GRAPH, Event
-from flyte_kernel.ids import AttemptKey, ExecutionId
+from flyte_kernel.ids import NO_ELEMENT, AttemptKey, ExecutionId
 from flyte_kernel.phases import EventKind, NodePhase
 
 __all__ = ["Earlier", "TakeOver"]
@@ -42,8 +45,13 @@ class TakeOver:
     """Finds and takes over what an earlier execution has done; used from worker threads."""
 
     def __init__(
-        self, data: NodeData, programs: Programs, find: Callable[[ExecutionId], ExecutionRecord | None]
+        self,
+        data: NodeData,
+        programs: Programs,
+        find: Callable[[ExecutionId], ExecutionRecord | None],
+        elements: Callable[[ExecutionRecord, int, int, int], ElementColumns],
     ) -> None:
+        self._elements = elements
         self._data = data
         self._programs = programs
         self._find = find
@@ -62,11 +70,11 @@ class TakeOver:
 
     def take_over(self, record: ExecutionRecord, key: AttemptKey) -> tuple[Event, tuple[Fact, ...]] | None:
         """Copy what a node had come to; return the event and facts that say so, None if it must run."""
-        if key.attempt:
-            return None
-        earlier = self.earlier(record, key.node)
+        earlier = None if key.attempt else self.earlier(record, key.node)
         if earlier is None:
             return None
+        if key.element != NO_ELEMENT:
+            return self._take_over_element(earlier, record, key)
         if earlier.has_succeeded:
             self._data.write_inputs(record, key.node, self._data.node_inputs(earlier.record, earlier.node))
             outputs = self._data.node_outputs(earlier.record, earlier.node)
@@ -80,6 +88,20 @@ class TakeOver:
                 event = Event(int(EventKind.GRAPH_GROWN), *key, argument=NEW_GRAPH)
                 return event, (GraphGrown(key.run, key.node, key.attempt, growth.closure),)
         return None
+
+    def _take_over_element(
+        self, earlier: Earlier, record: ExecutionRecord, key: AttemptKey
+    ) -> tuple[Event, tuple[Fact, ...]] | None:
+        old, new = earlier.record.details.maps.get(earlier.node), record.details.maps[key.node]
+        if old is None or old.size != new.size:
+            return None
+        columns = self._elements(earlier.record, earlier.node, key.element, 1)
+        if int(columns.phase[0]) not in _FINISHED:
+            return None
+        attempt = AttemptKey(earlier.record.run, earlier.node, int(columns.attempt[0]), key.element)
+        with suppress(BlobNotFoundError):  # there is none if there is nothing to put out
+            self._data.write_attempt_outputs(record, key, self._data.element_outputs(earlier.record, attempt))
+        return Event(int(EventKind.ATTEMPT_SUCCEEDED), *key, argument=_RECOVERED), ()
 
     def _load(self, record: ExecutionRecord) -> tuple[ExecutionRecord, dict[tuple[str, ...], int]] | None:
         assert record.details.recovered_from is not None

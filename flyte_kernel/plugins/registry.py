@@ -16,9 +16,6 @@ __all__ = ["ENTRY_POINT_GROUP", "PluginRegistry"]
 
 ENTRY_POINT_GROUP = "flyte_kernel.plugins"
 
-# Their container is one of many, so running it once would give a wrong result rather than none.
-_NEEDS_A_PLUGIN = {"container_array": "legacy map tasks"}
-
 
 class PluginRegistry:
     """Finds plugins by task type.
@@ -33,7 +30,6 @@ class PluginRegistry:
         self._plugins: dict[str, TaskPlugin] = {}
         for built_in in (self._default, SleepPlugin(), EchoPlugin()):
             self._plugins.update(dict.fromkeys(built_in.task_types, built_in))
-        self._unsupported = dict(_NEEDS_A_PLUGIN)
         origins: dict[str, str] = {}
         for entry in entry_points(group=ENTRY_POINT_GROUP) if entries is None else entries:
             plugin = _load(entry)
@@ -45,12 +41,9 @@ class PluginRegistry:
                     )
                 origins[task_type] = _origin(entry)
                 self._plugins[task_type] = _Guarded(plugin, _origin(entry))
-                self._unsupported.pop(task_type, None)
 
     def plugin_of(self, task_type: str) -> TaskPlugin:
         """Return the plugin for a task type; a type that nobody claims is built as a container."""
-        if task_type in self._unsupported:
-            raise PluginError(f"{self._unsupported[task_type]} (task type {task_type!r}) are not supported")
         return self._plugins.get(task_type, self._default)
 
 

@@ -22,8 +22,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 @pytest.fixture(scope="session")
 def constructs(server: ServerProcess, request: pytest.FixtureRequest) -> Client:
     """A client; the files of all workflows that the session's tests name in their CASES are registered, in one go."""
-    modules = {item.module for item in request.session.items if isinstance(item, pytest.Function)}
-    cases = [case for module in modules for case in getattr(module, "CASES", {}).values()]
+    items = [item for item in request.session.items if isinstance(item, pytest.Function)]
+    modules = {item.module for item in items if "runs" in item.fixturenames}
+    cases = [case for module in modules for case in module.CASES.values()]
     client = Client(server.config)
     client.register(*sorted({f"{case.name.partition('.')[0]}.py" for case in cases}))
     return client

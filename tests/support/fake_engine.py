@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+
+import numpy as np
 
 from flyte_kernel.catalog.facts import CatalogChange
 from flyte_kernel.compile.program import Program
 from flyte_kernel.engine.data import NodeData
+from flyte_kernel.engine.elements import ElementColumns
 from flyte_kernel.engine.facts import (
     ExecutionAborted,
     ExecutionCreated,
@@ -114,6 +118,7 @@ class FakeEngine:
     fault: Callable[[], None] | None = None
 
     def __post_init__(self) -> None:
+        self._lock = threading.Lock()
         self._programs = Programs(self.state.registry)
         self.data = NodeData(self.blobs, self._programs)
         self.views = FakeViews(self.state)
@@ -122,15 +127,16 @@ class FakeEngine:
         """Decide and fold."""
         if self.fault is not None:
             self.fault()
-        now = self.clock()
-        decision = decide(self.state, now)
-        for fact in decision.facts:
-            self._fold(fact, now)
-        self.events.extend(decision.events)
-        for event in decision.events:
-            if event.kind == EventKind.RUN_ABORTED:
-                self.state.runs[event.run].phase = int(RunPhase.ABORTING)
-                self.state.runs[event.run].version += 1
+        with self._lock:  # the real engine decides on one thread
+            now = self.clock()
+            decision = decide(self.state, now)
+            for fact in decision.facts:
+                self._fold(fact, now)
+            self.events.extend(decision.events)
+            for event in decision.events:
+                if event.kind == EventKind.RUN_ABORTED:
+                    self.state.runs[event.run].phase = int(RunPhase.ABORTING)
+                    self.state.runs[event.run].version += 1
         return decision.result
 
     def find_execution(self, id: ExecutionId) -> ExecutionRecord | None:
@@ -140,6 +146,13 @@ class FakeEngine:
     def program_of(self, record: ExecutionRecord) -> Program:
         """Compile, with what it grew."""
         return self._programs.of_record(record)
+
+    def map_elements(
+        self, record: ExecutionRecord, node: int, first: int = 0, count: int | None = None
+    ) -> ElementColumns:
+        """There is no core, so nothing has elements."""
+        del record, node, first, count
+        return ElementColumns(np.zeros(0, np.uint8), np.zeros(0, np.uint32))
 
     def program(self, workflow: EntityId) -> Program:
         """Return the program of a registered workflow."""

@@ -80,11 +80,6 @@ def test_types_that_nobody_claims_are_containers(task_type: str) -> None:
     assert isinstance(PluginRegistry([]).plugin_of(task_type), ContainerPlugin)
 
 
-def test_legacy_map_tasks_are_refused_rather_than_run_once() -> None:
-    with pytest.raises(PluginError, match="legacy map tasks"):
-        PluginRegistry([]).plugin_of("container_array")
-
-
 def test_installed_packages_are_looked_at() -> None:
     assert isinstance(PluginRegistry().plugin_of("python-task"), ContainerPlugin)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flytekit import Cache, conditional, current_context, dynamic, map_task, task, workflow
+from flytekit.core.legacy_map_task import map_task as legacy_map_task
 from flytekit.exceptions.user import FlyteRecoverableException
 from flytekit.types.file import FlyteFile
 
@@ -120,6 +121,11 @@ def dataclasses(items: list[Item]) -> list[Item]:
 @workflow
 def files(words: list[str]) -> list[str]:
     return map_task(read)(file=map_task(write)(text=words))
+
+
+@workflow
+def legacy(values: list[int], factor: int) -> list[str]:
+    return legacy_map_task(functools.partial(scale, factor=factor, text="old"), concurrency=2)(n=values)
 
 
 @workflow
