@@ -124,13 +124,16 @@ def _explained(folder: Path) -> Iterator[None]:
         ) from error
 
 
+_LOOK_FOR_FLYTEKIT = "import importlib.util; print(importlib.util.find_spec('flytekit') is not None)"
+
+
 def _check_python(python: Path) -> None:
     """Refuse an interpreter in which no task of Flyte's SDK could run; the server's own needs no look."""
     if python == Path(sys.executable):
         return
     try:
         found = subprocess.run(
-            [str(python), "-c", "import importlib.util, sys; sys.exit(importlib.util.find_spec('flytekit') is None)"],
+            [str(python), "-c", _LOOK_FOR_FLYTEKIT],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=_PYTHON_TIMEOUT_S,
@@ -140,13 +143,13 @@ def _check_python(python: Path) -> None:
         raise AdapterError(
             f"--python {python} cannot be run ({error}): give the path of a Python interpreter", retryable=False
         ) from error
-    if found.returncode == 1 and not found.stderr:
+    if found.stdout.strip() == b"False":
         raise AdapterError(
             f"--python {python} has no flytekit, which tasks need: run '{python} -m pip install flytekit' "
             "or name another interpreter",
             retryable=False,
         )
-    if found.returncode:
+    if found.stdout.strip() != b"True":
         said = found.stderr.decode(errors="replace").strip().rpartition("\n")[2] or f"exit code {found.returncode}"
         raise AdapterError(
             f"--python {python} is no working Python interpreter ({said}): give the path of one", retryable=False

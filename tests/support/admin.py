@@ -42,7 +42,7 @@ class Admin:
     ) -> None:
         self.channel.close()
 
-    def create(self, plan: str, inputs: Mapping[str, str | int], name: str = "") -> str:
+    def create(self, plan: str, inputs: Mapping[str, str | int], name: str = "", annotation: str = "") -> str:
         """Start an execution of a launch plan; return its name."""
         request = execution_pb2.ExecutionCreateRequest(
             project=PROJECT,
@@ -59,6 +59,8 @@ class Admin:
             ),
             inputs=literals_pb2.LiteralMap(literals={key: literal(value) for key, value in inputs.items()}),
         )
+        if annotation:
+            request.spec.annotations.values["padding"] = annotation
         response = self.stub.CreateExecution(request, timeout=WAIT_S)
         return str(response.id.name)
 
