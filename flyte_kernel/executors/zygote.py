@@ -566,6 +566,27 @@ def import_if_possible(name: str) -> None:
         print(f"zygote: {name} was not imported: {type(error).__name__}: {error}", file=sys.stderr)
 
 
+def rehearse() -> None:
+    """Let the SDK make a task, so that what it keeps from then on is there for attempts."""
+
+    def rehearsed(number: int) -> str:
+        """
+        Do nothing.
+
+        :param number: of no meaning
+        """
+        return str(number)
+
+    try:
+        sdk: Any = importlib.import_module("flytekit")
+        entities = importlib.import_module("flytekit.core.context_manager").FlyteEntities.entities
+        known = list(entities)
+        sdk.workflow(sdk.task(rehearsed))
+        entities[:] = known
+    except BaseException as error:
+        print(f"zygote: the SDK did not rehearse: {type(error).__name__}: {error}", file=sys.stderr)
+
+
 def quiet_after_fork() -> bool:
     """Say whether no thread remains that a fork would tear from its locks; handlers that end threads have run."""
     pid = fork()
@@ -604,6 +625,8 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if mode == "sdk":
         import_all([SDK, *json.loads((folder / "preload.json").read_text())])
+    if SDK in sys.modules:
+        rehearse()
     quiet = mode == "plain" or quiet_after_fork()
     gc.collect()
     gc.freeze()
