@@ -8,7 +8,7 @@ UV := $(shell command -v uv 2>/dev/null || echo $(TOOLS)/bin/uv)
 UV_VERSION := 0.13.9
 RUN := $(UV) run --no-sync
 
-.PHONY: help setup demo test check format bench clean
+.PHONY: help setup demo test check soak fuzz format bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -36,6 +36,16 @@ check: setup ## format, lints and types of Rust and Python, the stub, the import
 	$(RUN) pyright
 	$(RUN) stubtest flyte_kernel._core
 	$(RUN) lint-imports
+
+SEED ?= 1000000
+SEEDS ?= 1000000
+EXAMPLES ?= 100000
+
+soak: setup ## a million seeded lives of a server; SEED is the first, SEEDS how many
+	FLYTE_KERNEL_SEED=$(SEED) FLYTE_KERNEL_SEEDS=$(SEEDS) $(RUN) pytest -q --timeout=0 tests/simulation
+
+fuzz: setup ## damaged bytes for every decoder; EXAMPLES is how many for each
+	FLYTE_KERNEL_EXAMPLES=$(EXAMPLES) $(RUN) pytest -q --timeout=0 tests/property/test_decoders.py
 
 format: ## rewrite the code in the project's format
 	cargo fmt --all

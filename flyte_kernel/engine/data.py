@@ -65,8 +65,12 @@ class NodeData:
     def output_prefix(self, record: ExecutionRecord, node: int, attempt: int | None = None) -> str:
         """Return the folder of the outputs of an attempt, the current one if none is named."""
         if attempt is None:
-            attempt = int(record.nodes.attempt[node])
+            attempt = self._output_attempt(record, node)
         return paths.output_prefix(self.data_prefix(record, node), attempt)
+
+    def _output_attempt(self, record: ExecutionRecord, node: int) -> int:
+        """End nodes put out what others did: there is one place for it, however often it was tried."""
+        return 0 if self._kind(record, node) == NodeKind.END else int(record.nodes.attempt[node])
 
     def attempt_prefix(self, record: ExecutionRecord, key: AttemptKey) -> str:
         """Return the folder of the outputs of an attempt at a node or at an element of a map."""
@@ -154,7 +158,7 @@ class NodeData:
 
     def node_outputs(self, record: ExecutionRecord, node: int) -> bytes:
         """Return the node's outputs as a serialised LiteralMap, empty if it has none or they are not known yet."""
-        key = (record.run, node, int(record.nodes.attempt[node]))
+        key = (record.run, node, self._output_attempt(record, node))
         with self._lock:
             cached = self._outputs.get(key)
             if cached is not None:

@@ -12,7 +12,7 @@ from flyte_kernel.engine.maps import MapError
 from flyte_kernel.errors import CompileError, PluginError, RequestError, StorageError
 from flyte_kernel.phases import FailureClass
 
-__all__ = ["failure_of"]
+__all__ = ["failure_of", "is_passing"]
 
 logger = logging.getLogger(__name__)
 
@@ -33,11 +33,16 @@ def failure_of(error: Exception) -> tuple[FailureClass, execution_pb2.ExecutionE
             return _permanent("DynamicWorkflowBuildFailed", str(error), _USER)
         case PluginError() | RequestError():
             return _permanent("FailedToBuildResource", str(error), _USER)
-    if isinstance(error, (OSError, StorageError)) or getattr(error, "retryable", False):
+    if is_passing(error):
         message = execution_pb2.ExecutionError(code="StorageFailure", message=str(error), kind=_SYSTEM)
         return FailureClass.SYSTEM_RECOVERABLE, message
     logger.error("an attempt could not be obeyed: this is a bug", exc_info=error)
     return _permanent("InternalError", repr(error), _SYSTEM)
+
+
+def is_passing(error: Exception) -> bool:
+    """Say whether what failed may succeed later."""
+    return isinstance(error, (OSError, StorageError)) or bool(getattr(error, "retryable", False))
 
 
 def _permanent(

@@ -268,7 +268,8 @@ class Fold:
 
     def _row_of(self, record: ExecutionRecord, event: Event) -> int | None:
         """Return the row of an attempt; one at a cached task is there only once it is known that it runs."""
-        key = (event.node, event.attempt)
+        opened = record.details.maps.get(event.node)
+        key = (event.node, event.attempt if opened is None else opened.attempt)
         row = record.attempts.row_of.get(key)
         if row is None and event.kind in _SIGNS_OF_LIFE and self._is_cached(record, event.node):
             is_current = event.attempt == record.nodes.attempt[event.node]
@@ -383,7 +384,9 @@ class Fold:
     def _on_succeeded(self, record: ExecutionRecord, node: int) -> None:
         """An attempt that ends by the core's clock has no event of its own."""
         attempts = record.attempts
-        row = attempts.row_of.get((node, int(record.nodes.attempt[node])))
+        opened = record.details.maps.get(node)
+        attempt = int(record.nodes.attempt[node]) if opened is None else opened.attempt
+        row = attempts.row_of.get((node, attempt))
         if row is not None and attempts.phase[row] not in _ENDED_ATTEMPTS:
             attempts.phase[row], attempts.updated_at[row] = int(AttemptPhase.SUCCEEDED), self.now
 
@@ -492,7 +495,13 @@ class Fold:
 
 
 _BEGINNINGS = frozenset(
-    {EffectKind.LAUNCH_ATTEMPTS, EffectKind.OPEN_SCOPE, EffectKind.DECIDE_BRANCH, EffectKind.OPEN_MAP}
+    {
+        EffectKind.LAUNCH_ATTEMPTS,
+        EffectKind.OPEN_SCOPE,
+        EffectKind.DECIDE_BRANCH,
+        EffectKind.OPEN_MAP,
+        EffectKind.RESOLVE_OUTPUTS,
+    }
 )
 _SIGNS_OF_LIFE = frozenset(
     {EventKind.ATTEMPT_STARTED, EventKind.ATTEMPT_SUCCEEDED, EventKind.ATTEMPT_FAILED, EventKind.GRAPH_GROWN}

@@ -155,6 +155,7 @@ class Engine:
         settings: Settings,
         clock: Callable[[], int] = time.time_ns,
         workers: Workers | None = None,
+        pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self.blobs = blobs
         self.views = views
@@ -162,6 +163,7 @@ class Engine:
         self._journal = journal
         self._executor = executor
         self._clock = clock
+        self._pause = pause
         self._inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
         self._deferred: list[object] = []
         self._closing = False
@@ -221,10 +223,26 @@ class Engine:
         return self._failure
 
     def start(self) -> None:
-        """Begin to work: executors are asked what became of the attempts that were under way."""
+        """Begin to work, on a thread of the engine's own."""
+        self.begin()
+        self._thread.start()
+
+    def begin(self) -> None:
+        """Ask executors what became of attempts that were under way; who calls this calls `turn` from then on."""
         self._executor.start(self._obeyer.on_report)
         self._reconcile()
-        self._thread.start()
+
+    def turn(self) -> bool:
+        """Take what waits, and what is due, through one turn without waiting for more; say whether there was anything.
+
+        For those who drive the engine themselves, in a loop or thread of their own; what it raises ends the engine.
+        """
+        items = self._drain_now()
+        deadline = self._fold.kernel.next_deadline()
+        if not items and (deadline is None or deadline > self._clock()):
+            return False
+        self._turn(items)
+        return True
 
     def commit(self, decide: Decide) -> object:
         """Run `decide(state, now_ns)` on the loop's thread and return its result once its turn is durable.
@@ -232,12 +250,16 @@ class Engine:
         A RequestError that `decide` raises goes to the caller and nothing is written; UnavailableError while the engine
         drains; StorageFullError if the disk is full.
         """
+        return self.request(decide).result()
+
+    def request(self, decide: Decide) -> Future[object]:
+        """Do the same without waiting: the future has what `commit` returns or raises."""
         request = _Request(decide)
         with self._gate:
             if self._closing or self._failure is not None:
                 raise self._unavailable()
             self._inbox.put(request)
-        return request.future.result()
+        return request.future
 
     def find_execution(self, id: ExecutionId) -> ExecutionRecord | None:
         """Return what is known of an execution, from memory or from the store; None if there is none."""
@@ -257,6 +279,18 @@ class Engine:
     ) -> ElementColumns:
         """Return where elements of a map node stand, `count` from `first` on."""
         return elements_of(record, node, self._fold.kernel, first, count)
+
+    def next_deadline(self) -> int | None:
+        """Return when something happens by itself, in nanoseconds since the epoch."""
+        return self._fold.kernel.next_deadline()
+
+    def check_invariants(self) -> None:
+        """Raise InternalError if the core's arrays contradict each other."""
+        self._fold.kernel.check_invariants()
+
+    def snapshot(self) -> bytes:
+        """Return the state as one byte string; equal states give equal ones."""
+        return snapshot_fold(self._fold)
 
     def story(self, run: int, node: int) -> str:
         """Return what the core remembers of a node, for error reports."""
@@ -478,7 +512,7 @@ class Engine:
         self._refuse(batch, error)
         if not self._closing:  # what happened outside is found again by the next start
             self._deferred = [*batch.to_keep, *self._deferred]
-            time.sleep(_RETRY_FULL_DISK_S)
+            self._pause(_RETRY_FULL_DISK_S)
 
     def _show(self, sequence: int, applied: Applied, *, already_shown: bool) -> None:
         """Hand a turn's rows to the views and let go of executions that they hold for good."""

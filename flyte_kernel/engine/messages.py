@@ -251,7 +251,8 @@ def task_message(engine: Backend, record: ExecutionRecord, row: int) -> task_exe
         ended=phase in _ENDED_ATTEMPTS,
     )
     if phase == AttemptPhase.SUCCEEDED:
-        closure.output_uri = f"{engine.data.output_prefix(record, node, attempt)}/outputs.pb"
+        gathered_at = None if node in record.details.maps else attempt
+        closure.output_uri = f"{engine.data.output_prefix(record, node, gathered_at)}/outputs.pb"
     elif attempts.error[row]:
         closure.error.ParseFromString(attempts.error[row])
     _set_reasons(closure, record, row)
@@ -315,7 +316,8 @@ def task_data(engine: Backend, record: ExecutionRecord, row: int) -> task_execut
     outputs = b""
     if record.attempts.phase[row] == AttemptPhase.SUCCEEDED:
         try:
-            outputs = engine.blobs.read(f"{engine.data.output_prefix(record, node, attempt)}/outputs.pb")
+            gathered_at = None if node in record.details.maps else attempt
+            outputs = engine.blobs.read(f"{engine.data.output_prefix(record, node, gathered_at)}/outputs.pb")
         except BlobNotFoundError:
             outputs = b""
     _set_data(message, engine.data.node_inputs(record, node), outputs)

@@ -23,14 +23,13 @@ from flyte_kernel.engine.children import ChildRuns
 from flyte_kernel.engine.conditions import decide
 from flyte_kernel.engine.data import NodeData
 from flyte_kernel.engine.facts import AttemptObserved, Fact, GraphGrown
-from flyte_kernel.engine.failures import failure_of
+from flyte_kernel.engine.failures import failure_of, is_passing
 from flyte_kernel.engine.fold import Effect
 from flyte_kernel.engine.gates import awaited_signal, decide_gate_opened, sleep_ns
 from flyte_kernel.engine.gathering import Maps
 from flyte_kernel.engine.growth import Growths
 from flyte_kernel.engine.judging import failure_told, outcome_of, success_told
 from flyte_kernel.engine.launching import TaskLauncher
-from flyte_kernel.engine.literals import BindingError
 from flyte_kernel.engine.outcomes import Outcome
 from flyte_kernel.engine.ports import AttemptLaunch, AttemptReport, Blobs, Executor, InstantResult, ReportKind
 from flyte_kernel.engine.programs import Programs
@@ -39,7 +38,7 @@ from flyte_kernel.engine.space import HeldWork, is_disk_full
 from flyte_kernel.engine.state import State
 from flyte_kernel.engine.takeover import TakeOver
 from flyte_kernel.engine.turns import NEW_GRAPH, Decision, Event
-from flyte_kernel.errors import InternalError, KernelError, StorageFullError, UnavailableError
+from flyte_kernel.errors import InternalError, StorageFullError, UnavailableError
 from flyte_kernel.ids import NO_ELEMENT, AttemptKey
 from flyte_kernel.phases import EffectKind, EventKind, FailureClass, NodeKind
 
@@ -52,14 +51,30 @@ _WORKERS = 2
 
 
 class Workers(Protocol):
-    """Where effects are obeyed; `concurrent.futures.Executor` is one."""
+    """Where effects are obeyed."""
 
     def submit(self, function: Callable[..., object], /, *arguments: object) -> object:
         """Have a function called, now or later."""
         ...
 
+    def later(self, pause_s: float, function: Callable[[], None]) -> None:
+        """Have a function called after a pause."""
+
     def shutdown(self, wait: bool = True) -> None:
         """Finish what was submitted."""
+
+
+class WorkerThreads(ThreadPoolExecutor):
+    """A few threads: what they do is mostly to wait for blobs."""
+
+    def __init__(self) -> None:
+        super().__init__(_WORKERS, thread_name_prefix="flyte-kernel-obey")
+
+    def later(self, pause_s: float, function: Callable[[], None]) -> None:
+        """Call a function after a pause, on a thread of its own."""
+        timer = threading.Timer(pause_s, function)
+        timer.daemon = True
+        timer.start()
 
 
 class Obeyer:
@@ -98,12 +113,12 @@ class Obeyer:
         self._is_started = is_started
         self._post = post
         self._ask = ask
-        self._workers = workers or ThreadPoolExecutor(_WORKERS, thread_name_prefix="flyte-kernel-obey")
+        self._workers = workers or WorkerThreads()
         self._preparing: set[AttemptKey] = set()
         self._cancelled: set[AttemptKey] = set()
         self._maybe_running: set[AttemptKey] = set()
         self._lock = threading.Lock()
-        self._held = HeldWork(self._workers.submit)
+        self._held = HeldWork(self._workers.submit, self._workers.later)
         self._is_closed = False
 
     def obey(self, effects: Sequence[Effect]) -> None:
@@ -283,7 +298,7 @@ class Obeyer:
     def _resolve_outputs(self, record: ExecutionRecord, key: AttemptKey) -> tuple[Fact, ...]:
         """Resolve an end node: its inputs are the outputs of the workflow it ends. Return what the catalog is told."""
         outputs = self._write_inputs(record, key)
-        self._data.write_outputs(record, key.node, key.attempt, outputs)
+        self._data.write_outputs(record, key.node, 0, outputs)
         scope = self._programs.of_record(record).parent[key.node]
         if scope < 0:
             return ()
@@ -388,8 +403,12 @@ class Obeyer:
         except StorageFullError as error:
             logger.warning("work goes on when there is space: %s", error)
             self._held.hold(partial(self._reconcile_later, key))
-        except (BindingError, KernelError) as error:
-            self._post_failure(key, error)
+        except Exception as error:
+            if is_passing(error):  # its process may run on, so it must not be tried again beside it
+                logger.warning("%s is looked after when the store answers: %s", key, error)
+                self._held.hold(partial(self._reconcile_later, key))
+            else:
+                self._post_failure(key, error)
         return None
 
     def _reconcile_later(self, key: AttemptKey) -> None:

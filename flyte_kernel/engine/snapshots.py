@@ -97,10 +97,17 @@ def restore_fold(payload: bytes) -> Fold:
     """Rebuild the fold; CorruptRecordError for bytes of another format."""
     try:
         snapshot = msgspec.msgpack.decode(payload, type=_Snapshot)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, ValueError) as error:
         raise CorruptRecordError(f"the snapshot cannot be read: {error}") from error
     if snapshot.version != FORMAT_VERSION:
         raise CorruptRecordError(f"the snapshot has format {snapshot.version}, this version reads {FORMAT_VERSION}")
+    try:
+        return _rebuild(snapshot)
+    except (ValueError, KeyError, IndexError, TypeError, OverflowError) as error:
+        raise CorruptRecordError(f"the snapshot contradicts itself: {error}") from error
+
+
+def _rebuild(snapshot: _Snapshot) -> Fold:
     state = State(run_count=snapshot.run_count, catalog=CatalogState.of_image(snapshot.catalog))
     registry = state.registry
     registry.tasks = {entity.id: entity for entity in snapshot.tasks}

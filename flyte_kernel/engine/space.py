@@ -29,8 +29,13 @@ def is_disk_full(blobs: Blobs) -> bool:
 class HeldWork:
     """Work that is tried again after a pause, in which space may have been made."""
 
-    def __init__(self, submit: Callable[[Callable[[], None]], object]) -> None:
+    def __init__(
+        self,
+        submit: Callable[[Callable[[], None]], object],
+        later: Callable[[float, Callable[[], None]], object],
+    ) -> None:
         self._submit = submit
+        self._later = later
         self._held: list[Callable[[], None]] = []
         self._is_closed = False
         self._lock = threading.Lock()
@@ -41,9 +46,7 @@ class HeldWork:
             self._held.append(what)
             if len(self._held) > 1:
                 return
-        timer = threading.Timer(_PAUSE_S, self._release)
-        timer.daemon = True
-        timer.start()
+        self._later(_PAUSE_S, self._release)
 
     def close(self) -> None:
         """Leave what is held to the next start."""

@@ -574,7 +574,8 @@ def test_death_of_a_warm_process_ends_its_attempts_and_the_next_gets_another(ben
     assert log_of(bench.reports.end_of(after)) == "well\n"
 
 
-def test_interpreter_without_the_sdk_runs_programs(bench: Bench) -> None:
+def test_interpreter_without_the_sdk_runs_programs(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", os.defpath)  # where no other environment's programs are
     executor = LocalExecutor(bench.folder, python=_bare_python(bench.folder), fetch=files(bench.blobs))
     bench.executors.append(executor)
     executor.start(bench.reports)
