@@ -21,7 +21,7 @@ from flyte_kernel.engine.snapshots import restore_fold
 from flyte_kernel.engine.turns import decode_turn
 from flyte_kernel.errors import CorruptRecordError
 from flyte_kernel.ids import AttemptKey
-from tests.simulation.world import World
+from tests.simulation.world import World, quiet
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(300)]
 
@@ -32,8 +32,9 @@ _MANY = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=lis
 @cache
 def lived() -> World:
     """A world in which something is under way."""
-    world = World(3)
-    world.live(150, faults=0)
+    with quiet():
+        world = World(3)
+        world.live(150, faults=0)
     assert any(not record.is_terminal for record in world.engine.state.runs.values())
     return world
 

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from tests.simulation.world import World
+from tests.simulation.world import World, quiet
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the SDK's own warnings are not ours to mend
 
@@ -36,5 +36,6 @@ def _batches() -> list[range]:
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("seeds", _batches(), ids=lambda seeds: f"{seeds.start}-{seeds.stop - 1}")
 def test_nothing_is_lost_whatever_happens(seeds: range) -> None:
-    for seed in seeds:
-        run(seed)
+    with quiet():
+        for seed in seeds:
+            run(seed)

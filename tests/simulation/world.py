@@ -9,7 +9,8 @@ come to its end, and `World.check` compares what is there with what must be.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from random import Random
 
@@ -39,14 +40,24 @@ from tests.simulation.workflows import shapes
 from tests.support.client import DOMAIN, PROJECT
 from tests.support.fake_engine import FakeViews
 
-__all__ = ["World"]
+__all__ = ["World", "quiet"]
 
 SECOND = 1_000_000_000
 _NAMES = [workflow.name for workflow in shapes.WORKFLOWS]
 _PLUGINS = PluginRegistry([])
 _STEPS_TO_SETTLE_MAX = 20_000
 
-logging.getLogger("flyte_kernel").setLevel(logging.CRITICAL + 1)  # faults are what this is about
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Let nothing be logged: faults are what this is about."""
+    logger = logging.getLogger("flyte_kernel")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 class OneThread:
