@@ -75,6 +75,7 @@ impl Stepper<'_> {
             && self.run.max_parallelism == 0
             && !self.graph.has_timeouts()
             && self.run.deadlines.is_empty()
+            && !self.run.has_spoiled
             && !self.run.scopes.iter().any(|scope| scope.broken)
     }
 

@@ -51,6 +51,18 @@ pub enum CoreError {
     UnknownNode { run: u32, node: u32 },
     #[error("node {node} of run {run} is no map")]
     NoMap { run: u32, node: u32 },
+    #[error("node {node} has no weight (NaN)")]
+    NoWeight { node: u32 },
+    #[error(
+        "node {node} cannot be part of that subgraph: it is unknown, named twice, or what it is inside of is left out"
+    )]
+    NoSubgraph { node: u32 },
+    #[error(
+        "node {node} is a branch or a map: drive it with Kernel, a Run only knows what is ready"
+    )]
+    NeedsKernel { node: u32 },
+    #[error("node {node} was never ready, or was skipped; story: {story}")]
+    NotReady { node: u32, story: String },
     #[error("there is no graph {0}, or it was released")]
     UnknownGraph(u32),
     #[error("run {0} is still going on and cannot be released")]

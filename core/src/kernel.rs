@@ -66,10 +66,22 @@ impl Kernel {
 
     /// Applies timers that are due, then events in their order.
     pub fn step(&mut self, now: i64, events: &Events<'_>) -> Result<Turn, CoreError> {
-        check_lengths(events)?;
         let mut turn = Turn::new(self.record_transitions, events.len());
+        self.step_into(now, events, &mut turn)?;
+        Ok(turn)
+    }
+
+    /// The same into a turn that was used before, so that its memory is used again.
+    pub fn step_into(
+        &mut self,
+        now: i64,
+        events: &Events<'_>,
+        turn: &mut Turn,
+    ) -> Result<(), CoreError> {
+        check_lengths(events)?;
+        turn.clear(self.record_transitions);
         while let Some(timer) = self.timers.due(now) {
-            match self.stepper(now, timer.run, &mut turn) {
+            match self.stepper(now, timer.run, turn) {
                 Some(mut stepper) => stepper.on_timer(timer),
                 None => self.timers.disarm(timer),
             }
@@ -78,13 +90,13 @@ impl Kernel {
         }
         let mut index = 0;
         while index < events.len() {
-            let successes = self.on_successes(now, events, index, &mut turn);
+            let successes = self.on_successes(now, events, index, turn);
             if successes == 0 {
-                self.on_row(now, events, index, &mut turn);
+                self.on_row(now, events, index, turn);
             }
             index += successes.max(1);
         }
-        Ok(turn)
+        Ok(())
     }
 
     /// Applies as many events from `first` on as are plain successes of one run; returns how many were.

@@ -5,12 +5,14 @@
 
 mod bulk;
 mod check;
+mod driver;
 mod elements;
 mod error;
 mod frontier;
 mod graph;
 mod kernel;
 mod map;
+mod order;
 mod phase;
 mod retry;
 mod run;
@@ -21,6 +23,7 @@ mod story;
 mod timer;
 mod turn;
 
+pub use driver::Driver;
 pub use elements::MapCounts;
 pub use error::CoreError;
 pub use graph::{Graph, NONE, NodeColumns};

@@ -131,6 +131,7 @@ pub const NEXT: [u16; 14] = [
         Running,
         Succeeded,
         Failed,
+        Skipped,
         Recovered,
         DynamicRunning,
         TimingOut,
@@ -140,6 +141,7 @@ pub const NEXT: [u16; 14] = [
     set(&[
         Succeeded,
         Failed,
+        Skipped,
         Recovered,
         DynamicRunning,
         Failing,
@@ -228,12 +230,13 @@ impl Kind {
 }
 
 impl Phase {
-    /// How a success ends its attempt: by itself, or taken over from an earlier run.
+    /// How an attempt without failure ends: by itself, taken over from an earlier run, or as not wanted.
     #[inline]
     pub fn of_success(argument: i64) -> Option<Self> {
         match argument {
             0 => Some(Succeeded),
             1 => Some(Recovered),
+            2 => Some(Skipped),
             _ => None,
         }
     }
@@ -271,6 +274,7 @@ mod tests {
                     Running,
                     Succeeded,
                     Failed,
+                    Skipped,
                     Recovered,
                     DynamicRunning,
                     TimingOut,
@@ -282,6 +286,7 @@ mod tests {
                 &[
                     Succeeded,
                     Failed,
+                    Skipped,
                     Recovered,
                     DynamicRunning,
                     Failing,
@@ -320,7 +325,7 @@ mod tests {
                 allowed += usize::from(expected);
             }
         }
-        assert_eq!(allowed, 43);
+        assert_eq!(allowed, 45);
     }
 
     #[test]

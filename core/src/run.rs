@@ -68,6 +68,8 @@ pub(crate) struct RunState {
     pub(crate) phase: RunPhase,
     pub(crate) fails_late: bool,
     pub(crate) max_parallelism: u32,
+    /// Whether any node has an upstream that ended without success.
+    pub(crate) has_spoiled: bool,
     phases: Vec<Phase>,
     /// Upstreams that have not settled, and the two flags.
     upstream: Vec<u32>,
@@ -151,6 +153,7 @@ impl RunState {
             phase: RunPhase::Running,
             fails_late,
             max_parallelism,
+            has_spoiled: false,
             phases: vec![Phase::Undefined; nodes],
             upstream: graph.indegree.clone(),
             attempts: Vec::new(),
@@ -265,6 +268,7 @@ impl RunState {
         *upstream -= 1;
         if !good {
             *upstream |= SPOILED;
+            self.has_spoiled = true;
         }
         *upstream & PENDING == 0
     }

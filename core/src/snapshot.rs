@@ -12,7 +12,7 @@ use crate::kernel::Kernel;
 use crate::run::{Run, RunState};
 
 const MAGIC: [u8; 4] = *b"FKKS";
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 const CHECKSUM: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
 
 /// What is kept; the stories are not, and timers are made again from the runs' deadlines.

@@ -109,6 +109,9 @@ impl Stepper<'_> {
             return Taken::Refused(Refusal::BadArgument);
         }
         if is_about_element(kind, event.element) {
+            if kind == EventKind::AttemptSucceeded && event.argument > 1 {
+                return Taken::Refused(Refusal::BadArgument);
+            }
             return self.on_element(event, kind);
         }
         let phase = self.run.phase_of(node);
@@ -161,7 +164,7 @@ impl Stepper<'_> {
             EventKind::AttemptStarted => argument >= 0,
             // Outputs of the run are always resolved anew, never taken over.
             EventKind::AttemptSucceeded => match Phase::of_success(argument) {
-                Some(Phase::Recovered) => self.graph.kind(node) != Kind::End,
+                Some(Phase::Recovered | Phase::Skipped) => self.graph.kind(node) != Kind::End,
                 found => found.is_some(),
             },
             EventKind::MapOpened => map_shape(argument).is_some(),
@@ -265,7 +268,7 @@ impl Stepper<'_> {
         }
         let success = Phase::of_success(argument);
         match (kind, success, FailureClass::from_argument(argument)) {
-            (EventKind::AttemptSucceeded, Some(Phase::Recovered), _)
+            (EventKind::AttemptSucceeded, Some(Phase::Recovered | Phase::Skipped), _)
                 if self.run.maps.contains_key(&node) =>
             {
                 return Taken::Refused(Refusal::BadArgument);

@@ -135,6 +135,16 @@ impl Turn {
         turn
     }
 
+    /// Makes it as new, memory aside.
+    pub(crate) fn clear(&mut self, record_transitions: bool) {
+        self.effects.clear();
+        self.transitions.clear();
+        self.refused.clear();
+        self.absorbed = 0;
+        self.cause = NONE;
+        self.record_transitions = record_transitions;
+    }
+
     #[inline]
     pub(crate) fn effect(
         &mut self,
@@ -210,6 +220,16 @@ impl Turn {
 }
 
 impl Effects {
+    fn clear(&mut self) {
+        self.kind.clear();
+        self.run.clear();
+        self.node.clear();
+        self.attempt.clear();
+        self.element.clear();
+        self.argument.clear();
+        self.cause.clear();
+    }
+
     fn reserve(&mut self, rows: usize) {
         self.kind.reserve(rows);
         self.run.reserve(rows);
@@ -222,6 +242,13 @@ impl Effects {
 }
 
 impl Transitions {
+    fn clear(&mut self) {
+        self.run.clear();
+        self.node.clear();
+        self.phase.clear();
+        self.attempt.clear();
+    }
+
     fn reserve(&mut self, rows: usize) {
         self.run.reserve(rows);
         self.node.reserve(rows);

@@ -146,7 +146,7 @@ class Oracle(Maps):
         size, min_successes = event.argument & 0xFFFF_FFFF, event.argument >> 32
         fits = {
             EventKind.ATTEMPT_STARTED: event.argument >= 0,
-            EventKind.ATTEMPT_SUCCEEDED: event.argument in ((0,) if kind == NodeKind.END else (0, 1)),
+            EventKind.ATTEMPT_SUCCEEDED: event.argument in successes(kind, event),
             EventKind.ATTEMPT_FAILED: event.argument in set(FailureClass),
             EventKind.BRANCH_DECIDED: event.argument in run.shape.members(event.node),
             EventKind.MAP_OPENED: 0 <= min_successes <= size,
@@ -202,9 +202,9 @@ class Oracle(Maps):
         elif event.kind == EventKind.GRAPH_GROWN:
             self.grow(index, run, event.node, self.graphs[event.argument])
         elif event.kind == EventKind.ATTEMPT_SUCCEEDED:
-            if node.map is not None and event.argument == 1:
+            if node.map is not None and event.argument:
                 raise RefusedError(RefusalReason.BAD_ARGUMENT)
-            self.end(index, run, event.node, NodePhase.RECOVERED if event.argument == 1 else NodePhase.SUCCEEDED)
+            self.end(index, run, event.node, PHASE_OF_SUCCESS[event.argument])
         elif event.kind == EventKind.ATTEMPT_FAILED:
             if self.may_try_again(node, FailureClass(event.argument), run.shape.attempts_max[event.node]):
                 self.try_again(index, run, event.node)
@@ -513,6 +513,16 @@ class Oracle(Maps):
         self.abort_open_scopes(index, run, everything)
         self.become_run(index, run, last)
         self.emit(EffectKind.FINISH_RUN, index, NONE, 0, last)
+
+
+PHASE_OF_SUCCESS = (NodePhase.SUCCEEDED, NodePhase.RECOVERED, NodePhase.SKIPPED)
+
+
+def successes(kind: NodeKind, event: Event) -> tuple[int, ...]:
+    """How an attempt without failure may end: an end node only by itself, an element never as not wanted."""
+    if kind == NodeKind.END:
+        return (0,)
+    return (0, 1) if is_about_element(event) else (0, 1, 2)
 
 
 def is_about_element(event: Event) -> bool:

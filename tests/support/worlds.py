@@ -185,7 +185,9 @@ def fitting_event(random: Random, oracle: Oracle, kind: EventKind, where: tuple[
         argument = random.choice([0, 0, 0, 1, 4, 5])
     elif kind == EventKind.ATTEMPT_SUCCEEDED:
         scope = run.shape.kind[number] in _SCOPES and not run.nodes[number].opened
-        argument = 1 if scope else random.choice([0, 0, 0, 0, 1])
+        argument = random.choice([1, 1, 2]) if scope else random.choice([0, 0, 0, 0, 0, 0, 1, 2])
+        if element != NONE:
+            argument %= 2
     elif kind == EventKind.ATTEMPT_FAILED:
         argument = random.choice(list(FailureClass))
     elif kind == EventKind.BRANCH_DECIDED:

@@ -1,0 +1,364 @@
+//! One run for callers who want ready nodes instead of events and effects: a kernel, and the line of what may begin.
+//!
+//! Scopes open and end nodes resolve by themselves. Nodes wait in the line until the caller takes them; of those, at most
+//! `max_parallelism` are out at once, the ones of highest priority first. What was called off before it was taken is
+//! confirmed at once, what was taken is listed in `cancelled` until the caller says that it is gone.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap};
+use std::sync::Arc;
+
+use crate::error::CoreError;
+use crate::graph::{Graph, NONE};
+use crate::kernel::Kernel;
+use crate::phase::{EffectKind, EventKind, Kind, Phase, RunPhase};
+use crate::turn::{Events, Turn};
+
+/// The columns of one step; kept to spare their allocation.
+#[derive(Debug, Default)]
+struct Columns {
+    kind: Vec<u8>,
+    run: Vec<u32>,
+    node: Vec<u32>,
+    attempt: Vec<u32>,
+    element: Vec<u32>,
+    argument: Vec<i64>,
+}
+
+impl Columns {
+    fn push(&mut self, kind: EventKind, node: u32, attempt: u32, argument: i64) {
+        self.kind.push(kind as u8);
+        self.run.push(0);
+        self.node.push(node);
+        self.attempt.push(attempt);
+        self.element.push(NONE);
+        self.argument.push(argument);
+    }
+
+    fn clear(&mut self) {
+        self.kind.clear();
+        self.run.clear();
+        self.node.clear();
+        self.attempt.clear();
+        self.element.clear();
+        self.argument.clear();
+    }
+}
+
+/// A run and its line.
+#[derive(Debug)]
+pub struct Driver {
+    kernel: Kernel,
+    now: i64,
+    max_parallelism: u32,
+    priority: Vec<i64>,
+    /// Nodes that may begin: higher priority first, then in the order they became ready.
+    line: BinaryHeap<(i64, Reverse<u64>, u32)>,
+    became_ready: u64,
+    /// Nodes that the caller has taken and that have not ended.
+    taken: Vec<bool>,
+    taken_count: u32,
+    cancelled: BTreeSet<u32>,
+    columns: Columns,
+    turn: Turn,
+}
+
+impl Driver {
+    /// Starts a run; `priority` is empty or has a number for every node.
+    pub fn new(
+        graph: Arc<Graph>,
+        max_parallelism: u32,
+        fails_late: bool,
+        system_attempts_extra: u32,
+        priority: Vec<i64>,
+        now: i64,
+    ) -> Result<Self, CoreError> {
+        let nodes = graph.node_count() as usize;
+        if !priority.is_empty() && priority.len() != nodes {
+            return Err(CoreError::ColumnLength {
+                column: "priority",
+                found: priority.len(),
+                expected: nodes,
+            });
+        }
+        let is_hard = |node: &u32| matches!(graph.kind(*node), Kind::Branch | Kind::Map);
+        if let Some(node) = (0..graph.node_count()).find(is_hard) {
+            return Err(CoreError::NeedsKernel { node });
+        }
+        let mut kernel = Kernel::new(system_attempts_extra, false, 256);
+        kernel.add_graph(graph);
+        let mut driver = Driver {
+            kernel,
+            now,
+            max_parallelism,
+            priority,
+            line: BinaryHeap::new(),
+            became_ready: 0,
+            taken: vec![false; nodes],
+            taken_count: 0,
+            cancelled: BTreeSet::new(),
+            columns: Columns::default(),
+            turn: Turn::default(),
+        };
+        driver
+            .columns
+            .push(EventKind::RunCreated, 0, 0, i64::from(fails_late));
+        driver.step()?;
+        Ok(driver)
+    }
+
+    /// The same run out of what `snapshot` gave; nodes that were taken are in the line again.
+    pub fn restore(
+        bytes: &[u8],
+        max_parallelism: u32,
+        priority: Vec<i64>,
+    ) -> Result<Self, CoreError> {
+        let kernel = Kernel::restore(bytes)?;
+        let nodes = kernel.run(0)?.graph().node_count();
+        let mut driver = Driver {
+            kernel,
+            now: 0,
+            max_parallelism,
+            priority,
+            line: BinaryHeap::new(),
+            became_ready: 0,
+            taken: vec![false; nodes as usize],
+            taken_count: 0,
+            cancelled: BTreeSet::new(),
+            columns: Columns::default(),
+            turn: Turn::default(),
+        };
+        for node in 0..nodes {
+            let phase = driver.phase(node);
+            let kind = driver.graph().kind(node);
+            if phase.is_active() && !kind.is_scope() && kind != Kind::End {
+                driver.on_launch(node);
+            } else if phase.is_waiting() && !kind.is_scope() {
+                let attempt = driver.attempt(node);
+                driver
+                    .columns
+                    .push(EventKind::AttemptAborted, node, attempt, 0);
+            }
+        }
+        driver.step()?;
+        Ok(driver)
+    }
+
+    /// Everything as bytes.
+    pub fn snapshot(&self) -> Result<Vec<u8>, CoreError> {
+        self.kernel.snapshot()
+    }
+
+    /// The graph that runs.
+    pub fn graph(&self) -> &Arc<Graph> {
+        match self.kernel.run(0) {
+            Ok(run) => run.graph(),
+            Err(_) => unreachable!("the only run is never released"),
+        }
+    }
+
+    pub fn run_phase(&self) -> RunPhase {
+        self.kernel
+            .run(0)
+            .map_or(RunPhase::Aborted, |run| run.run_phase())
+    }
+
+    pub fn phase(&self, node: u32) -> Phase {
+        self.kernel
+            .run(0)
+            .map_or(Phase::Undefined, |run| run.phase_of(node))
+    }
+
+    pub fn attempt(&self, node: u32) -> u32 {
+        self.kernel.run(0).map_or(0, |run| run.attempt(node))
+    }
+
+    pub fn phases(&self) -> Vec<u8> {
+        self.kernel
+            .run(0)
+            .map_or_else(|_| Vec::new(), |run| run.phases())
+    }
+
+    pub fn story(&self, node: u32) -> String {
+        self.kernel.story(0, node)
+    }
+
+    pub fn next_deadline(&self) -> Option<i64> {
+        self.kernel.next_deadline()
+    }
+
+    pub fn check_invariants(&self) -> Result<(), CoreError> {
+        self.kernel.check_invariants()
+    }
+
+    /// Nodes that were called off after they were taken and are not said to be gone.
+    pub fn cancelled(&self) -> impl Iterator<Item = u32> + '_ {
+        self.cancelled.iter().copied()
+    }
+
+    /// How many nodes may be taken now.
+    pub fn ready_count(&self) -> usize {
+        let room = match self.max_parallelism {
+            0 => usize::MAX,
+            max => max.saturating_sub(self.taken_count) as usize,
+        };
+        self.line.len().min(room)
+    }
+
+    /// The nodes that may be taken now, in the order in which `take` would.
+    pub fn ready(&self) -> Vec<u32> {
+        let count = self.ready_count();
+        if count == 0 {
+            return Vec::new();
+        }
+        let mut line: Vec<_> = self.line.iter().collect();
+        if count < line.len() {
+            line.select_nth_unstable_by(count, |a, b| b.cmp(a));
+            line.truncate(count);
+        }
+        line.sort_unstable_by(|a, b| b.cmp(a));
+        line.into_iter().map(|(_, _, node)| *node).collect()
+    }
+
+    /// Takes as many ready nodes as there are, `limit` at most; they are RUNNING from now on.
+    pub fn take(&mut self, limit: usize) -> Result<Vec<u32>, CoreError> {
+        let count = self.ready_count().min(limit);
+        let mut nodes = Vec::with_capacity(count);
+        for _ in 0..count {
+            if let Some((_, _, node)) = self.line.pop() {
+                nodes.push(node);
+            }
+        }
+        for &node in &nodes {
+            self.on_taken(node);
+            let attempt = self.attempt(node);
+            self.columns
+                .push(EventKind::AttemptStarted, node, attempt, 0);
+        }
+        self.step()?;
+        Ok(nodes)
+    }
+
+    /// Says that something happened to nodes; nothing has if any of them cannot have it.
+    pub fn tell(&mut self, kind: EventKind, nodes: &[u32], argument: i64) -> Result<(), CoreError> {
+        let count = self.taken.len() as u32;
+        for &node in nodes {
+            if node >= count {
+                return Err(CoreError::UnknownNode { run: 0, node });
+            }
+            if matches!(self.phase(node), Phase::Undefined | Phase::Skipped) {
+                return Err(CoreError::NotReady {
+                    node,
+                    story: self.story(node),
+                });
+            }
+        }
+        for &node in nodes {
+            let attempt = self.attempt(node);
+            if kind == EventKind::AttemptStarted {
+                self.take_out_of_line(node);
+            } else if self.taken[node as usize] {
+                self.taken[node as usize] = false;
+                self.taken_count -= 1;
+                self.cancelled.remove(&node);
+            } else {
+                self.drop_from_line(node);
+            }
+            self.columns.push(kind, node, attempt, argument);
+        }
+        self.step()
+    }
+
+    /// Calls everything off.
+    pub fn abort(&mut self) -> Result<(), CoreError> {
+        self.columns.push(EventKind::RunAborted, NONE, 0, 0);
+        self.step()
+    }
+
+    /// Lets time pass: limits that are reached take effect.
+    pub fn tick(&mut self, now: i64) -> Result<(), CoreError> {
+        self.now = now;
+        self.step()
+    }
+
+    fn on_taken(&mut self, node: u32) {
+        if !std::mem::replace(&mut self.taken[node as usize], true) {
+            self.taken_count += 1;
+        }
+    }
+
+    fn take_out_of_line(&mut self, node: u32) {
+        if !self.taken[node as usize] {
+            self.drop_from_line(node);
+            self.on_taken(node);
+        }
+    }
+
+    /// Nodes usually leave at the head; anywhere else costs a look at all of the line.
+    fn drop_from_line(&mut self, node: u32) {
+        if self.line.peek().is_some_and(|(_, _, head)| *head == node) {
+            self.line.pop();
+        } else {
+            self.line.retain(|(_, _, other)| *other != node);
+        }
+    }
+
+    fn on_launch(&mut self, node: u32) {
+        let priority = self.priority.get(node as usize).copied().unwrap_or(0);
+        self.line.push((priority, Reverse(self.became_ready), node));
+        self.became_ready += 1;
+    }
+
+    /// Steps until nothing follows by itself any more.
+    fn step(&mut self) -> Result<(), CoreError> {
+        loop {
+            let columns = &self.columns;
+            let events = Events {
+                kind: &columns.kind,
+                run: &columns.run,
+                node: &columns.node,
+                attempt: &columns.attempt,
+                element: &columns.element,
+                argument: &columns.argument,
+            };
+            let mut turn = std::mem::take(&mut self.turn);
+            let stepped = self.kernel.step_into(self.now, &events, &mut turn);
+            self.columns.clear();
+            if stepped.is_ok() {
+                self.obey(&turn);
+            }
+            self.turn = turn;
+            stepped?;
+            if self.columns.kind.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Answers what answers itself, puts launches into the line.
+    fn obey(&mut self, turn: &Turn) {
+        let effects = &turn.effects;
+        for (place, kind) in effects.kind.iter().enumerate() {
+            let (node, attempt) = (effects.node[place], effects.attempt[place]);
+            match EffectKind::from_u8(*kind) {
+                Some(EffectKind::LaunchAttempts) => self.on_launch(node),
+                Some(EffectKind::OpenScope) => {
+                    self.columns.push(EventKind::ScopeOpened, node, attempt, 0);
+                }
+                Some(EffectKind::ResolveOutputs) => {
+                    self.columns
+                        .push(EventKind::AttemptSucceeded, node, attempt, 0);
+                }
+                Some(EffectKind::AbortAttempts) if self.taken[node as usize] => {
+                    self.cancelled.insert(node);
+                }
+                Some(EffectKind::AbortAttempts) => {
+                    self.drop_from_line(node);
+                    self.columns
+                        .push(EventKind::AttemptAborted, node, attempt, 0);
+                }
+                _ => {}
+            }
+        }
+    }
+}
