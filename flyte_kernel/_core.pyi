@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from flyte_kernel.errors import StateError
 
-__all__ = ["BlobServer", "Graph", "Journal", "JournalReplay", "Kernel", "Turn", "__version__"]
+__all__ = ["BlobServer", "Graph", "Journal", "JournalReplay", "Kernel", "Run", "Turn", "__version__"]
 
 __version__: str
 
@@ -80,6 +80,136 @@ class Graph:
 
     def downstream(self, node: int) -> NDArray[np.uint32]:
         """Return the nodes that wait for a node; UnknownNodeError if there is no such node."""
+
+    def edges(self) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+        """Return all edges as source and target, by ascending source."""
+
+    def topological_order(self) -> NDArray[np.uint32]:
+        """Return the nodes so that each comes after those it waits for: level by level, ascending within one."""
+
+    def levels(self) -> NDArray[np.uint32]:
+        """Return how many edges the longest way to each node has; 0 for nodes without upstreams."""
+
+    def critical_path(self, weights: NDArray[np.float64] | None = None) -> tuple[NDArray[np.uint32], float]:
+        """Return the way through the graph that weighs most and its weight; a node weighs 1 if nothing is given.
+
+        Raises GraphError for weights of another length and for NaN.
+        """
+
+    def ancestors(self, node: int) -> NDArray[np.uint32]:
+        """Return the nodes that a node waits for, directly or not, ascending."""
+
+    def descendants(self, node: int) -> NDArray[np.uint32]:
+        """Return the nodes that wait for a node, directly or not, ascending."""
+
+    def subgraph(self, nodes: NDArray[np.uint32]) -> Graph:
+        """Return the graph of some nodes and the edges between them, numbered in the order given, columns kept.
+
+        Raises GraphError for a node that is unknown, named twice, or whose scope is left out.
+        """
+
+    def __len__(self) -> int: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+
+@final
+class Run:
+    """One run of a graph, for callers who want ready nodes instead of events and effects.
+
+    Nodes wait in a line until they are taken; of those that are taken and have not ended, at most `max_parallelism` are
+    out at once, higher `priority` first. Scopes open and end nodes resolve by themselves; graphs with branches or maps
+    need Kernel. Methods that say what happened take a node or an array of uint32, and change nothing if one of the
+    nodes was never ready (StateError with its story) or is unknown (UnknownNodeError). What comes late is ignored.
+    """
+
+    def __new__(
+        cls,
+        graph: Graph,
+        *,
+        max_parallelism: int = 0,
+        fails_late: bool = False,
+        system_attempts_extra: int = 3,
+        priority: NDArray[np.int64] | None = None,
+        now: int = 0,
+    ) -> Run:
+        """Start a run; `max_parallelism` 0 is no limit, `fails_late` lets what can run on after a failure.
+
+        `now` is the time in ns, for graphs with timeouts. Raises GraphError for graphs that need Kernel.
+        """
+
+    @property
+    def graph(self) -> Graph:
+        """The graph that runs."""
+
+    @property
+    def phase(self) -> int:
+        """Where the run stands, a phases.RunPhase."""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it has ended."""
+
+    @property
+    def ready_count(self) -> int:
+        """How many nodes may be taken now."""
+
+    def ready(self) -> NDArray[np.uint32]:
+        """Return the nodes that may be taken now, in the order of `take`; a view of what is ready at this moment."""
+
+    def take(self, limit: int | None = None) -> NDArray[np.uint32]:
+        """Take ready nodes, `limit` at most, out of the line: they are RUNNING from now on."""
+
+    def start(self, nodes: int | NDArray[np.uint32]) -> None:
+        """Say that nodes run; they leave the line."""
+
+    def succeed(self, nodes: int | NDArray[np.uint32]) -> None:
+        """Say that nodes have succeeded."""
+
+    def fail(self, nodes: int | NDArray[np.uint32], *, recoverable: bool = True) -> None:
+        """Say that attempts at nodes have failed; while they have attempts left they become ready again."""
+
+    def skip(self, nodes: int | NDArray[np.uint32]) -> None:
+        """Leave nodes out, and with them whatever waits for them."""
+
+    def gone(self, nodes: int | NDArray[np.uint32]) -> None:
+        """Say that nodes which were called off have stopped."""
+
+    def cancelled(self) -> NDArray[np.uint32]:
+        """Return the nodes that are to be stopped and of which nobody has said yet that they are."""
+
+    def abort(self) -> None:
+        """Call everything off; the run ends when the last node that was taken has stopped."""
+
+    def tick(self, now: int) -> None:
+        """Let time pass: timeouts that are reached take effect."""
+
+    def next_deadline(self) -> int | None:
+        """Return the earliest time at which `tick` would do something."""
+
+    def phases(self) -> NDArray[np.uint8]:
+        """Return the phases.NodePhase of every node."""
+
+    def attempts(self) -> NDArray[np.uint32]:
+        """Return the number of every node's current attempt, from 0."""
+
+    def counts(self) -> NDArray[np.uint64]:
+        """Return how many nodes are in each phase, by the numbers of phases.NodePhase."""
+
+    def story(self, node: int) -> str:
+        """Return what is remembered of a node."""
+
+    def check_invariants(self) -> None:
+        """Recompute all that is derived; InternalError if it differs."""
+
+    def snapshot(self) -> bytes:
+        """Return the run as bytes for `restore`."""
+
+    @staticmethod
+    def restore(data: bytes, *, max_parallelism: int = 0, priority: NDArray[np.int64] | None = None) -> Run:
+        """Return the run that `snapshot` was taken of; nodes that were taken and have not ended are in the line again.
+
+        Raises CorruptRecordError for bytes that are no snapshot.
+        """
 
 @final
 class Kernel:

@@ -183,6 +183,11 @@ impl Driver {
         self.kernel.story(0, node)
     }
 
+    /// What was given for every node, or nothing.
+    pub fn priority(&self) -> &[i64] {
+        &self.priority
+    }
+
     pub fn next_deadline(&self) -> Option<i64> {
         self.kernel.next_deadline()
     }

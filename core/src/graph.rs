@@ -151,6 +151,20 @@ impl Graph {
         self.indegree[node as usize]
     }
 
+    /// The names of the columns that are not the default everywhere.
+    pub fn columns_in_use(&self) -> Vec<&'static str> {
+        let columns = [
+            ("kind", self.kind.is_empty()),
+            ("scope", self.scope.is_empty()),
+            ("attempts_max", self.attempts_max.is_empty()),
+            ("execution_timeout", self.execution_timeout.is_empty()),
+            ("active_timeout", self.active_timeout.is_empty()),
+            ("failure_handler", self.failure_handler.is_empty()),
+        ];
+        let in_use = columns.into_iter().filter(|(_, is_empty)| !is_empty);
+        in_use.map(|(name, _)| name).collect()
+    }
+
     /// Whether any node has a deadline.
     pub(crate) fn has_timeouts(&self) -> bool {
         !(self.execution_timeout.is_empty() && self.active_timeout.is_empty())

@@ -3,9 +3,9 @@
 use std::sync::{Arc, OnceLock};
 
 use flyte_kernel_core::{Graph, NodeColumns};
-use numpy::{Element, PyArray1, PyReadonlyArray1};
+use numpy::{Element, PyArray1, PyArrayMethods, PyReadonlyArray1};
 use pyo3::prelude::*;
-use pyo3::types::PyAny;
+use pyo3::types::{PyAny, PyDict};
 
 use crate::arrays::{column, optional_column, view};
 use crate::detached::detached;
@@ -29,6 +29,37 @@ fn slice<'a, T: numpy::Element>(column: Option<&'a PyReadonlyArray1<'_, T>>) -> 
     column
         .and_then(|column| column.as_slice().ok())
         .unwrap_or_default()
+}
+
+type Numbers<'py> = Bound<'py, PyArray1<u32>>;
+
+fn made(py: Python<'_>, numbers: Vec<u32>) -> Numbers<'_> {
+    let array = PyArray1::from_vec(py, numbers);
+    array.readwrite().make_nonwriteable();
+    array
+}
+
+impl PyGraph {
+    pub(crate) fn of(graph: Arc<Graph>) -> Self {
+        PyGraph {
+            graph,
+            kind: Column::new(),
+            scope: Column::new(),
+            attempts_max: Column::new(),
+            execution_timeout: Column::new(),
+            active_timeout: Column::new(),
+            failure_handler: Column::new(),
+        }
+    }
+
+    fn check(&self, node: u32) -> PyResult<()> {
+        let nodes = self.graph.node_count();
+        if node < nodes {
+            return Ok(());
+        }
+        let message = format!("there is no node {node} in a graph of {nodes} nodes");
+        Err(kernel_error("UnknownNodeError", message))
+    }
 }
 
 #[pymethods]
@@ -75,15 +106,79 @@ impl PyGraph {
             Graph::from_edges(node_count, source, target, columns)
         })?
         .map_err(from_core)?;
-        Ok(PyGraph {
-            graph: Arc::new(graph),
-            kind: Column::new(),
-            scope: Column::new(),
-            attempts_max: Column::new(),
-            execution_timeout: Column::new(),
-            active_timeout: Column::new(),
-            failure_handler: Column::new(),
-        })
+        Ok(PyGraph::of(Arc::new(graph)))
+    }
+
+    fn edges<'py>(&self, py: Python<'py>) -> PyResult<(Numbers<'py>, Numbers<'py>)> {
+        let (source, target) = detached(py, || self.graph.edges())?;
+        Ok((made(py, source), made(py, target)))
+    }
+
+    fn topological_order<'py>(&self, py: Python<'py>) -> PyResult<Numbers<'py>> {
+        Ok(made(py, detached(py, || self.graph.topological_order())?))
+    }
+
+    fn levels<'py>(&self, py: Python<'py>) -> PyResult<Numbers<'py>> {
+        Ok(made(py, detached(py, || self.graph.levels())?))
+    }
+
+    #[pyo3(signature = (weights=None))]
+    fn critical_path<'py>(
+        &self,
+        py: Python<'py>,
+        weights: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<(Numbers<'py>, f64)> {
+        let weights = optional_column::<f64>("weights", weights)?;
+        let weights = slice(weights.as_ref());
+        let (path, weight) =
+            detached(py, || self.graph.critical_path(weights))?.map_err(from_core)?;
+        Ok((made(py, path), weight))
+    }
+
+    fn ancestors<'py>(&self, py: Python<'py>, node: u32) -> PyResult<Numbers<'py>> {
+        self.check(node)?;
+        Ok(made(py, detached(py, || self.graph.ancestors_of(node))?))
+    }
+
+    fn descendants<'py>(&self, py: Python<'py>, node: u32) -> PyResult<Numbers<'py>> {
+        self.check(node)?;
+        Ok(made(py, detached(py, || self.graph.descendants_of(node))?))
+    }
+
+    fn subgraph(&self, py: Python<'_>, nodes: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let nodes = column::<u32>("nodes", nodes)?;
+        let nodes = slice(Some(&nodes));
+        let graph = detached(py, || self.graph.subgraph(nodes))?.map_err(from_core)?;
+        Ok(PyGraph::of(Arc::new(graph)))
+    }
+
+    /// As `flyte_kernel.pickling.rebuild_graph` takes it; columns that are the default everywhere are left out.
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
+        let py = slf.py();
+        let columns = PyDict::new(py);
+        for name in slf.get().graph.columns_in_use() {
+            columns.set_item(name, slf.getattr(name)?.call_method0("copy")?)?;
+        }
+        let rebuild = py
+            .import("flyte_kernel.pickling")?
+            .getattr("rebuild_graph")?;
+        let (source, target) = slf.get().edges(py)?;
+        let arguments = (slf.get().graph.node_count(), source, target, columns);
+        Ok((rebuild, arguments.into_pyobject(py)?.into_any()))
+    }
+
+    fn __len__(&self) -> usize {
+        self.graph.node_count() as usize
+    }
+
+    fn __eq__(&self, other: &Bound<'_, PyAny>) -> bool {
+        other
+            .cast::<PyGraph>()
+            .is_ok_and(|other| self.graph == other.get().graph)
+    }
+
+    fn __hash__(&self) -> u64 {
+        u64::from(self.graph.node_count()) << 32 ^ self.graph.edge_count() as u64
     }
 
     #[getter]
@@ -127,15 +222,11 @@ impl PyGraph {
     }
 
     fn downstream<'py>(slf: &Bound<'py, Self>, node: u32) -> PyResult<Bound<'py, PyArray1<u32>>> {
-        let graph = &slf.get().graph;
-        if node >= graph.node_count() {
-            let message = format!(
-                "there is no node {node} in a graph of {} nodes",
-                graph.node_count()
-            );
-            return Err(kernel_error("UnknownNodeError", message));
-        }
-        Ok(view(slf.clone().into_any(), graph.downstream(node)))
+        slf.get().check(node)?;
+        Ok(view(
+            slf.clone().into_any(),
+            slf.get().graph.downstream(node),
+        ))
     }
 
     fn __repr__(&self) -> String {

@@ -227,6 +227,19 @@ impl PyKernel {
         Ok(PyBytes::new(py, &bytes))
     }
 
+    fn __reduce__<'py>(
+        slf: &Bound<'py, Self>,
+    ) -> PyResult<(Bound<'py, PyAny>, (Bound<'py, PyBytes>,))> {
+        let restore = slf.get_type().getattr("restore")?;
+        Ok((restore, (slf.get().snapshot(slf.py())?,)))
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        self.locked(py, |kernel| {
+            format!("Kernel(run_count={})", kernel.run_count())
+        })
+    }
+
     #[staticmethod]
     fn restore(py: Python<'_>, data: &[u8]) -> PyResult<Self> {
         let kernel = detached(py, || Kernel::restore(data))?.map_err(from_core)?;

@@ -10,6 +10,7 @@ mod errors;
 mod graph;
 mod journal;
 mod kernel;
+mod run;
 
 use pyo3::prelude::*;
 
@@ -25,6 +26,8 @@ mod _core {
     use crate::journal::{PyJournal, PyReplay};
     #[pymodule_export]
     use crate::kernel::{PyKernel, PyTurn};
+    #[pymodule_export]
+    use crate::run::PyRun;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

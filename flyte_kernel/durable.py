@@ -1,0 +1,150 @@
+"""A kernel with a journal folder: every step is durable before its effects are seen; opening the folder continues."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import struct
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flyte_kernel._core import Graph, Journal, Kernel, Turn
+from flyte_kernel.errors import CorruptRecordError, StateError
+
+__all__ = ["DurableKernel"]
+
+_HEAD = struct.Struct("<cqII")  # what it is, now, events, bytes of the note
+_GRAPH, _STEP = b"G", b"S"
+_DTYPES = (np.uint8, np.uint32, np.uint32, np.uint32, np.uint32, np.int64)
+_SNAPSHOT_BYTES = 64 * 1024 * 1024
+
+
+class DurableKernel:
+    """A Kernel whose graphs and steps are written to a folder first; a context manager.
+
+    `kernel` answers questions and must not be stepped by itself. One process at a time may open a folder
+    (FolderLockedError). Effects that were seen before a crash are not given again: after opening, `kernel.phases` says
+    which nodes are QUEUED or RUNNING, and whoever obeys effects asks the outside what became of them.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        system_attempts_extra: int = 3,
+        snapshot_bytes: int | None = _SNAPSHOT_BYTES,
+        on_note: Callable[[bytes], object] | None = None,
+    ) -> None:
+        """Open or create a folder and replay what is in it.
+
+        A snapshot is written after every `snapshot_bytes` of journal, None for never. `on_note` is called with the
+        notes of the steps that are replayed, in order: a snapshot keeps none of those before it.
+        """
+        self._journal = Journal.open(os.fspath(folder))
+        self._snapshot_bytes = snapshot_bytes
+        self._bytes = 0
+        self._is_closed = False
+        try:
+            self.kernel = self._recover(system_attempts_extra, on_note)
+        except BaseException:
+            self._journal.close()
+            raise
+
+    def _recover(self, system_attempts_extra: int, on_note: Callable[[bytes], object] | None) -> Kernel:
+        snapshot = self._journal.load_snapshot()
+        after = 0
+        kernel = Kernel(system_attempts_extra=system_attempts_extra, record_transitions=False)
+        if snapshot is not None:
+            after, kernel = snapshot[0], Kernel.restore(snapshot[1])
+        for sequence, payload in self._journal.replay(after):
+            try:
+                note = _replay(kernel, payload)
+            except (struct.error, ValueError, pickle.UnpicklingError) as error:
+                raise CorruptRecordError(f"record {sequence} cannot be read: {error}") from error
+            self._bytes += len(payload)
+            if note and on_note is not None:
+                on_note(note)
+        return kernel
+
+    def add_graph(self, graph: Graph) -> int:
+        """Add a graph that runs may name; return its index."""
+        columns = pickle.dumps(graph, protocol=5)
+        self._write(_HEAD.pack(_GRAPH, 0, 0, len(columns)) + columns)
+        return self.kernel.add_graph(graph)
+
+    def step(
+        self,
+        now: int,
+        kind: NDArray[np.uint8],
+        run: NDArray[np.uint32],
+        node: NDArray[np.uint32],
+        attempt: NDArray[np.uint32],
+        element: NDArray[np.uint32],
+        argument: NDArray[np.int64],
+        *,
+        note: bytes = b"",
+    ) -> Turn:
+        """Make events, and a note beside them, durable, then apply them; see Kernel.step.
+
+        StorageFullError means that nothing was written and nothing applied.
+        """
+        columns = (kind, run, node, attempt, element, argument)
+        body = b"".join(
+            np.ascontiguousarray(column, dtype).tobytes() for column, dtype in zip(columns, _DTYPES, strict=True)
+        )
+        self._write(_HEAD.pack(_STEP, now, len(kind), len(note)) + body + note)
+        turn = self.kernel.step(now, kind, run, node, attempt, element, argument)
+        if self._snapshot_bytes is not None and self._bytes >= self._snapshot_bytes:
+            self.write_snapshot()
+        return turn
+
+    def write_snapshot(self) -> None:
+        """Keep the kernel as it is, so that the next start replays only what follows."""
+        self._journal.write_snapshot(self._journal.last_sequence, self.kernel.snapshot())
+        self._bytes = 0
+
+    def _write(self, payload: bytes) -> None:
+        if self._is_closed:
+            raise StateError("the kernel's folder is closed: open it again")
+        try:
+            self._journal.append(payload)
+            self._journal.commit()
+        except BaseException:
+            self._journal.rollback()
+            raise
+        self._bytes += len(payload)
+
+    def close(self) -> None:
+        """Release the folder."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._journal.close()
+
+    def __enter__(self) -> DurableKernel:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _replay(kernel: Kernel, payload: bytes) -> bytes:
+    """Apply one record; return its note."""
+    what, now, events, note_bytes = _HEAD.unpack_from(payload)
+    place = _HEAD.size
+    if what == _GRAPH:
+        kernel.add_graph(pickle.loads(payload[place : place + note_bytes]))  # our own folder
+        return b""
+    if what != _STEP:
+        raise ValueError(f"a record of kind {what!r}")
+    columns: list[NDArray[Any]] = []
+    for dtype in _DTYPES:
+        columns.append(np.frombuffer(payload, dtype, events, place).copy())  # aligned
+        place += columns[-1].nbytes
+    kernel.step(now, *columns)
+    return payload[place : place + note_bytes]

@@ -1,0 +1,287 @@
+"""`map`: a function over many items, with an outcome for each: a byte of phase and the result, never an object more."""
+
+from __future__ import annotations
+
+import builtins
+import os
+import pickle
+import queue
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flyte_kernel._core import Journal
+from flyte_kernel.errors import CorruptRecordError, InvalidArgumentError, StateError
+from flyte_kernel.phases import NodePhase
+from flyte_kernel.pools import opened
+from flyte_kernel.progress import Progress, progress_of
+
+__all__ = ["Mapped", "map"]
+
+_CHUNK_S = 0.05  # how long a chunk should take: what a kill costs at most, and often enough to watch
+_CHUNK_MAX = 16_384
+_SUCCEEDED, _FAILED = int(NodePhase.SUCCEEDED), int(NodePhase.FAILED)
+
+
+@dataclass
+class Mapped:
+    """How the items of a map ended; an item that failed is data, not an exception.
+
+    `phases` has a phases.NodePhase for every item: SUCCEEDED, FAILED, or UNDEFINED for what was not tried any more.
+    `results` are by item, None where there is none, or empty if they were not to be kept; `errors` are what the items
+    that failed for good have raised last.
+    """
+
+    phases: NDArray[np.uint8]
+    results: list[Any]
+    errors: dict[int, BaseException]
+    min_successes: int
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether enough items have succeeded."""
+        return int((self.phases == _SUCCEEDED).sum()) >= self.min_successes
+
+    def raise_for_failure(self) -> None:
+        """Raise what the first item that failed has raised, if too many have."""
+        if not self.succeeded and self.errors:
+            raise self.errors[min(self.errors)]
+
+
+class _Chunk(NamedTuple):
+    """Items from `first` on that were tried: results in order, errors by place within the chunk."""
+
+    first: int
+    size: int
+    results: list[Any]
+    errors: dict[int, BaseException]
+    seconds: float
+
+
+def map(
+    function: Callable[[Any], Any],
+    items: Sequence[Any],
+    *,
+    executor: str | Executor = "inline",
+    workers: int | None = None,
+    attempts_max: int = 1,
+    min_success_ratio: float | None = None,
+    retry_on: type[Exception] | tuple[type[Exception], ...] = Exception,
+    keep_results: bool = True,
+    progress: Progress = False,
+    folder: str | os.PathLike[str] | None = None,
+) -> Mapped:
+    """Call `function(item)` for every item and return each outcome.
+
+    `executor` is "inline", "threads", "processes" or a concurrent.futures pool; items go there in chunks that take
+    about 50 ms. An error of type `retry_on` is tried again until `attempts_max` calls have been made. Every item is
+    called, unless there is a `min_success_ratio`: once fewer than that can succeed, nothing more is begun. With a
+    `folder` the outcomes of each chunk are durable as soon as it has ended, results included (pickled, if they are
+    kept): the same call with items of the same number continues behind them, whatever killed the one before.
+    InvalidArgumentError names an argument that means
+    nothing, StateError a folder of another map.
+    """
+    if attempts_max < 1:
+        raise InvalidArgumentError(f"attempts_max must be at least 1, not {attempts_max}")
+    if min_success_ratio is not None and not 0 <= min_success_ratio <= 1:
+        raise InvalidArgumentError(f"min_success_ratio must be from 0 to 1, not {min_success_ratio}")
+    if executor == "asyncio":
+        raise InvalidArgumentError("map calls plain functions: for coroutine functions use execute")
+    work = _Work(function, attempts_max, retry_on, keep_results)
+    outcome = _Outcome(len(items), min_success_ratio, keep_results)
+    with _Diary(folder, outcome) as diary, opened(executor, workers) as (pool, at_once):
+        _drive(work, items, outcome, diary, pool, at_once, progress_of(progress))
+    return outcome.mapped()
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What is done with a chunk, wherever that is."""
+
+    function: Callable[[Any], Any]
+    attempts_max: int
+    retry_on: type[Exception] | tuple[type[Exception], ...]
+    keep_results: bool
+
+    def __call__(self, first: int, items: Sequence[Any]) -> _Chunk:
+        began = time.perf_counter()
+        results: list[Any] = []
+        errors: dict[int, BaseException] = {}
+        rest = iter(items)
+        while True:
+            try:
+                # Extending by an iterator that raises keeps what came before: its length tells which item it was.
+                results.extend(self._calls(rest))
+                break
+            except Exception as error:
+                place = len(results)
+                results.append(self._again(items[place], error, place, errors))
+        seconds = time.perf_counter() - began
+        return _Chunk(first, len(results), results if self.keep_results else [], errors, seconds)
+
+    def _calls(self, items: Iterator[Any]) -> Iterator[Any]:
+        return _builtin_map(self.function, items)
+
+    def _again(self, item: Any, error: Exception, place: int, errors: dict[int, BaseException]) -> Any:
+        for _ in range(self.attempts_max - 1):
+            if not isinstance(error, self.retry_on):
+                break
+            try:
+                return self.function(item)
+            except Exception as later:
+                error = later
+        errors[place] = error
+        return None
+
+
+_builtin_map = builtins.map
+
+
+class _Outcome:
+    """What is known so far."""
+
+    def __init__(self, count: int, min_success_ratio: float | None, keep_results: bool) -> None:
+        self.phases = np.zeros(count, np.uint8)
+        self.results: list[Any] = [None] * count if keep_results else []
+        self.errors: dict[int, BaseException] = {}
+        self.min_successes = count if min_success_ratio is None else int(np.ceil(min_success_ratio * count))
+        self._stops_early = min_success_ratio is not None
+        self.done = 0
+
+    def take(self, chunk: _Chunk) -> None:
+        last = chunk.first + chunk.size
+        self.phases[chunk.first : last] = _SUCCEEDED
+        if self.results:
+            self.results[chunk.first : last] = chunk.results
+        for place, error in chunk.errors.items():
+            self.phases[chunk.first + place] = _FAILED
+            self.errors[chunk.first + place] = error
+        self.done += chunk.size
+
+    @property
+    def can_succeed(self) -> bool:
+        return not self._stops_early or len(self.phases) - len(self.errors) >= self.min_successes
+
+    def mapped(self) -> Mapped:
+        return Mapped(self.phases, self.results, self.errors, self.min_successes)
+
+
+def _drive(
+    work: _Work,
+    items: Sequence[Any],
+    outcome: _Outcome,
+    diary: _Diary,
+    pool: Executor,
+    at_once: int,
+    tell: Callable[[int, int], object],
+) -> None:
+    ended: queue.SimpleQueue[Future[_Chunk]] = queue.SimpleQueue()
+    gaps = _gaps(outcome.phases)
+    size, out = 1, 0
+    while True:
+        while out < at_once and outcome.can_succeed:
+            first, count = gaps.take(size)
+            if not count:
+                break
+            pool.submit(work, first, items[first : first + count]).add_done_callback(ended.put)
+            out += 1
+        if not out:
+            return
+        chunk = ended.get().result()
+        out -= 1
+        diary.write(chunk)
+        outcome.take(chunk)
+        tell(outcome.done, len(items))
+        if chunk.seconds < _CHUNK_S / 2 and chunk.size >= size:
+            size = min(2 * size, _CHUNK_MAX)
+        elif chunk.seconds > 2 * _CHUNK_S:
+            size = max(1, size // 2)
+
+
+class _Gaps:
+    """What is still to do, as stretches of items."""
+
+    def __init__(self, stretches: Iterator[tuple[int, int]]) -> None:
+        self._stretches = stretches
+        self._first = self._last = 0
+
+    def take(self, size: int) -> tuple[int, int]:
+        """Return the next items, `size` at most, as first and count; count 0 if there are none."""
+        if self._first == self._last:
+            self._first, self._last = next(self._stretches, (0, 0))
+        first = self._first
+        count = min(size, self._last - first)
+        self._first += count
+        return first, count
+
+
+def _gaps(phases: NDArray[np.uint8]) -> _Gaps:
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], phases == 0, [0]]).astype(np.int8))).tolist()
+    return _Gaps(zip(islice(edges, 0, None, 2), islice(edges, 1, None, 2), strict=True))
+
+
+def _pickled(chunk: _Chunk) -> bytes:
+    try:
+        return pickle.dumps(tuple(chunk), protocol=5)
+    except Exception:
+        # An exception may hold what cannot be pickled, and is still worth its words; a result has to be picklable.
+        words: dict[int, BaseException] = {place: RuntimeError(repr(error)) for place, error in chunk.errors.items()}
+        return pickle.dumps(tuple(chunk._replace(errors=words)), protocol=5)
+
+
+class _Diary:
+    """The chunks that have ended, in a journal if there is a folder."""
+
+    def __init__(self, folder: str | os.PathLike[str] | None, outcome: _Outcome) -> None:
+        self._folder = folder
+        self._outcome = outcome
+        self._journal: Journal | None = None
+
+    def __enter__(self) -> _Diary:
+        if self._folder is None:
+            return self
+        self._journal = Journal.open(os.fspath(self._folder))
+        head = b"map of %d" % len(self._outcome.phases)
+        try:
+            for sequence, payload in self._journal.replay(0):
+                self._read(sequence, payload, head)
+            if self._journal.last_sequence == 0:
+                self._append(head)
+        except BaseException:
+            self._journal.close()
+            raise
+        return self
+
+    def _read(self, sequence: int, payload: bytes, head: bytes) -> None:
+        if sequence == 1:
+            if payload != head:
+                raise StateError(
+                    f"the folder {self._folder} holds a {payload[:60].decode(errors='replace')} items, "
+                    f"not a {head.decode()}: choose another folder"
+                )
+            return
+        try:
+            chunk = _Chunk(*pickle.loads(payload))  # our own folder
+            self._outcome.take(chunk)
+        except Exception as error:
+            raise CorruptRecordError(f"record {sequence} of {self._folder} cannot be read: {error}") from error
+
+    def write(self, chunk: _Chunk) -> None:
+        """Make the outcomes of a chunk durable."""
+        if self._journal is not None:
+            self._append(_pickled(chunk))
+
+    def _append(self, payload: bytes) -> None:
+        assert self._journal is not None
+        self._journal.append(payload)
+        self._journal.commit()
+
+    def __exit__(self, *_: object) -> None:
+        if self._journal is not None:
+            self._journal.close()

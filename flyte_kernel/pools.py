@@ -1,0 +1,87 @@
+"""Where functions run: in the caller's thread, in threads, in processes, in an event loop, or in anybody's pool."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+from flyte_kernel.errors import InvalidArgumentError
+
+__all__ = ["InlineExecutor", "opened"]
+
+
+class InlineExecutor(Executor):
+    """Calls functions at once, in the thread of the caller."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Call the function; the future is done."""
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+class LoopExecutor(Executor):
+    """Runs coroutine functions in an event loop on a thread of its own."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="flyte-kernel-asyncio", daemon=True)
+        self._thread.start()
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Run the coroutine that the function makes."""
+
+        async def awaited() -> Any:
+            return await fn(*args, **kwargs)
+
+        return asyncio.run_coroutine_threadsafe(awaited(), self._loop)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """End the loop, and with it whatever still runs there if `cancel_futures`."""
+        if cancel_futures:
+            self._loop.call_soon_threadsafe(self._cancel_all)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        if wait:
+            self._thread.join()
+            self._loop.close()
+
+    def _cancel_all(self) -> None:
+        for task in asyncio.all_tasks(self._loop):
+            task.cancel()
+
+
+_KINDS: dict[str, Callable[[int], Executor]] = {
+    "inline": lambda _: InlineExecutor(),
+    "threads": lambda workers: ThreadPoolExecutor(workers, thread_name_prefix="flyte-kernel"),
+    "processes": ProcessPoolExecutor,
+    "asyncio": lambda _: LoopExecutor(),
+}
+
+
+@contextmanager
+def opened(executor: str | Executor, workers: int | None) -> Iterator[tuple[Executor, int]]:
+    """Give an executor and how many calls it is worth having out at once; one of the caller's own stays open.
+
+    An exception, Ctrl-C among them, cancels what has not begun and waits for what has.
+    """
+    count = workers or os.cpu_count() or 1
+    if isinstance(executor, Executor):
+        yield executor, count
+        return
+    if executor not in _KINDS:
+        raise InvalidArgumentError(f"executor must be one of {', '.join(_KINDS)} or a pool, not {executor!r}")
+    pool = _KINDS[executor](count)
+    try:
+        yield pool, (1 if executor == "inline" else 1024 if executor == "asyncio" and workers is None else count)
+    except BaseException:
+        pool.shutdown(wait=True, cancel_futures=True)
+        raise
+    pool.shutdown(wait=True)
