@@ -9,7 +9,14 @@ from rich.console import Console
 
 from bench.records import Record, in_own_process, print_table, write_records
 
-MODULES = ("bench.core_drive", "bench.journal_append", "bench.first_use", "bench.rpc", "bench.flytekit_tasks")
+MODULES = (
+    "bench.core_drive",
+    "bench.library",
+    "bench.journal_append",
+    "bench.first_use",
+    "bench.rpc",
+    "bench.flytekit_tasks",
+)
 
 
 def main() -> None:

@@ -159,6 +159,9 @@ class Run:
     def take(self, limit: int | None = None) -> NDArray[np.uint32]:
         """Take ready nodes, `limit` at most, out of the line: they are RUNNING from now on."""
 
+    def take_one(self) -> int | None:
+        """Take the first ready node; None if there is none."""
+
     def start(self, nodes: int | NDArray[np.uint32]) -> None:
         """Say that nodes run; they leave the line."""
 

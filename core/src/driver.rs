@@ -244,6 +244,22 @@ impl Driver {
         Ok(nodes)
     }
 
+    /// Takes the first ready node, if there is one.
+    pub fn take_one(&mut self) -> Result<Option<u32>, CoreError> {
+        if self.ready_count() == 0 {
+            return Ok(None);
+        }
+        let Some((_, _, node)) = self.line.pop() else {
+            return Ok(None);
+        };
+        self.on_taken(node);
+        let attempt = self.attempt(node);
+        self.columns
+            .push(EventKind::AttemptStarted, node, attempt, 0);
+        self.step()?;
+        Ok(Some(node))
+    }
+
     /// Says that something happened to nodes; nothing has if any of them cannot have it.
     pub fn tell(&mut self, kind: EventKind, nodes: &[u32], argument: i64) -> Result<(), CoreError> {
         let count = self.taken.len() as u32;

@@ -140,7 +140,7 @@ def test_priorities_and_parallelism() -> None:
     assert run.take().tolist() == [3, 1]
     assert (run.take().tolist(), run.ready_count) == ([], 0)
     run.succeed(3)
-    assert run.take(1).tolist() == [2]
+    assert (run.take_one(), run.take_one()) == (2, None)
     with pytest.raises(GraphError, match="priority has 1 rows, expected 4"):
         Run(graph, priority=np.array([1]))
 

@@ -168,6 +168,10 @@ impl PyRun {
         shown(py, self.locked(py, few, |driver| driver.take(limit))?)
     }
 
+    fn take_one(&self, py: Python<'_>) -> PyResult<Option<u32>> {
+        self.locked(py, true, Driver::take_one)
+    }
+
     fn start(&self, nodes: &Bound<'_, PyAny>) -> PyResult<()> {
         self.tell(nodes, EventKind::AttemptStarted, 0)
     }

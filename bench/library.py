@@ -1,0 +1,195 @@
+"""The library beside what people use instead: a map of items, one completion at a time, memory of many runs."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from graphlib import TopologicalSorter
+from typing import Any
+
+import networkx
+import numpy as np
+import psutil
+import rustworkx
+
+import flyte_kernel
+from bench.records import Record
+from bench.workloads import layered_graph
+from flyte_kernel import EventKind, Graph, Kernel, Run
+from flyte_kernel.ids import NO_ELEMENT
+
+ITEMS, SMOKE_ITEMS = 1_000_000, 2_000
+NODES, SMOKE_NODES = 100_000, 500
+RUNS, SMOKE_RUNS = 100_000, 50
+ROUNDS = 5
+SEED = 20_260_101
+
+
+def say(record: Record) -> None:
+    """Print a record as a line of JSON."""
+    print(json.dumps(asdict(record)), flush=True)
+
+
+def best_s(work: Callable[[], Any], rounds: int = ROUNDS) -> tuple[float, Any]:
+    """Return the least time of some rounds, and what the last one returned."""
+    times, result = [], None
+    for _ in range(rounds):
+        result = None
+        gc.collect()
+        began = time.perf_counter()
+        result = work()
+        times.append(time.perf_counter() - began)
+    return min(times), result
+
+
+def no_op(item: int) -> int:
+    """Return the item."""
+    return item
+
+
+def digest(results: Sequence[int]) -> str:
+    """Hash results, so that nobody optimises them away."""
+    return hashlib.sha256(np.asarray(results, np.int64).tobytes()).hexdigest()[:16]
+
+
+def map_items(count: int) -> None:
+    """A map over a function that does nothing."""
+    workload = f"map of {count:,} no-op items"
+    items = range(count)
+
+    def durable() -> list[int]:
+        with tempfile.TemporaryDirectory() as folder:
+            return flyte_kernel.map(no_op, items, folder=folder).results
+
+    def threads() -> list[int]:
+        with ThreadPoolExecutor() as pool:
+            return list(pool.map(no_op, items))
+
+    rows: list[tuple[str, str, Callable[[], list[int]], str, int]] = [
+        ("bare loop of calls", "limit", lambda: [no_op(item) for item in items], "", ROUNDS),
+        ("flyte_kernel.map", "ours", lambda: flyte_kernel.map(no_op, items).results, "<= 3x the loop", ROUNDS),
+        ("flyte_kernel.map, durable", "ours", durable, "<= 6x the loop", ROUNDS),
+        ("ThreadPoolExecutor.map", "rival", threads, "", 1),
+    ]
+    for name, role, work, goal, rounds in rows:
+        seconds, results = best_s(work, rounds)
+        say(Record(workload, name, role, seconds * 1e3, "ms", goal=goal, check=digest(results)))
+
+
+def one_at_a_time(count: int) -> None:
+    """A chain, one completion a Python call."""
+    workload = f"chain of {count:,}, one call a completion"
+    source, target = np.arange(count - 1, dtype=np.uint32), np.arange(1, count, dtype=np.uint32)
+    graph = Graph.from_edges(count, source, target)
+
+    def ours() -> int:
+        run = Run(graph)
+        succeed = run.succeed
+        for node in range(count):
+            succeed(node)
+        return int(run.is_done)
+
+    def looked_at() -> int:
+        run, seen = Run(graph), 0
+        while len(ready := run.ready()):
+            run.succeed(int(ready[0]))
+            seen += 1
+        return seen
+
+    def taken() -> int:
+        run, seen = Run(graph), 0
+        while (node := run.take_one()) is not None:
+            run.succeed(node)
+            seen += 1
+        return seen
+
+    def standard() -> int:
+        sorter, seen = TopologicalSorter({node: [node - 1] for node in range(1, count)}), 0
+        sorter.prepare()
+        while sorter.is_active():
+            for node in sorter.get_ready():
+                sorter.done(node)
+                seen += 1
+        return seen
+
+    def rust() -> int:
+        digraph, seen = rustworkx.PyDiGraph(), 0
+        digraph.add_nodes_from(range(count))
+        digraph.add_edges_from_no_data(list(zip(source.tolist(), target.tolist(), strict=True)))
+        sorter = rustworkx.TopologicalSorter(digraph)
+        while sorter.is_active():
+            for node in sorter.get_ready():
+                sorter.done(node)
+                seen += 1
+        return seen
+
+    def plain() -> int:
+        return len(
+            list(networkx.topological_sort(networkx.DiGraph(zip(source.tolist(), target.tolist(), strict=True))))
+        )
+
+    def call() -> int:
+        for node in range(count):
+            no_op(node)
+        return count
+
+    for name, role, work, goal in (
+        ("bare Python call", "limit", call, ""),
+        ("Run.succeed", "ours", ours, "<= 0.2 us a call"),
+        ("Run.ready and succeed", "ours", looked_at, ""),
+        ("Run.take_one and succeed", "ours", taken, ">= 3x faster than rustworkx"),
+        ("rustworkx, build included", "rival", rust, ""),
+        ("graphlib, build included", "rival", standard, ""),
+        ("networkx order, build included", "rival", plain, ""),
+    ):
+        seconds, seen = best_s(work, 3)
+        say(Record(workload, name, role, seconds / count * 1e6, "us a node", goal=goal, check=str(seen)))
+
+
+def memory(nodes: int, runs: int) -> None:
+    """Bytes of a large graph, of many runs under way, of many that only began."""
+    process = psutil.Process()
+    edges = layered_graph(nodes * 10, nodes * 30, max(10, nodes // 100), SEED)
+
+    def grown(work: Callable[[], Any]) -> tuple[float, Any]:
+        gc.collect()
+        before = process.memory_info().rss
+        kept = work()
+        return process.memory_info().rss - before, kept
+
+    size, graph = grown(lambda: Graph.from_edges(edges.node_count, edges.source, edges.target))
+    say(Record("memory", "a node with 3 edges", "ours", size / edges.node_count, "B", goal="<= 26 B"))
+    del graph
+    small = layered_graph(100, 250, 10, SEED)
+
+    def many() -> Kernel:
+        kernel = Kernel(record_transitions=False, story_capacity=0)
+        index = kernel.add_graph(Graph.from_edges(small.node_count, small.source, small.target))
+        columns = [np.full(runs, value) for value in (EventKind.RUN_CREATED, 0, index, 0, NO_ELEMENT, 0)]
+        columns[1] = np.arange(runs)
+        dtypes = (np.uint8, np.uint32, np.uint32, np.uint32, np.uint32, np.int64)
+        kernel.step(0, *(column.astype(dtype) for column, dtype in zip(columns, dtypes, strict=True)))  # type: ignore[arg-type]
+        return kernel
+
+    size, kernel = grown(many)
+    say(Record("memory", f"{runs:,} runs of 100 nodes", "ours", size / 1e6, "MB", goal="<= 600 MB for 100,000"))
+    say(Record("memory", "a run of 100 nodes", "ours", size / runs, "B", check=str(kernel.run_count)))
+
+
+def main(arguments: Sequence[str] = ()) -> None:
+    """Print the records; `--smoke` for sizes that a test can afford."""
+    smoke = "--smoke" in arguments
+    map_items(SMOKE_ITEMS if smoke else ITEMS)
+    one_at_a_time(SMOKE_NODES if smoke else NODES)
+    memory(SMOKE_NODES if smoke else NODES, SMOKE_RUNS if smoke else RUNS)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
