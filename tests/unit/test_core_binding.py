@@ -186,8 +186,10 @@ def test_threads_share_a_kernel() -> None:
 
 def test_the_public_names_are_what_is_there() -> None:
     assert flyte_kernel.__all__ == sorted(flyte_kernel.__all__)
-    there = {name for name in vars(flyte_kernel) if isinstance(getattr(flyte_kernel, name), type)}
-    assert there == set(flyte_kernel.__all__) - {"__version__"}
+    there = {name for name in flyte_kernel.__all__ if getattr(flyte_kernel, name) is not None}
+    assert there == set(flyte_kernel.__all__) == set(dir(flyte_kernel))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = flyte_kernel.nothing  # type: ignore[attr-defined]
     assert phases.__all__ == sorted(phases.__all__, key=lambda name: (not name.isupper(), name))
 
 
