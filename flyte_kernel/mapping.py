@@ -87,6 +87,8 @@ def map(
     InvalidArgumentError names an argument that means
     nothing, StateError a folder of another map.
     """
+    if not isinstance(items, Sequence) and not hasattr(items, "__getitem__"):
+        raise InvalidArgumentError(f"items must be a sequence, a list for example, not a {type(items).__name__}")
     if attempts_max < 1:
         raise InvalidArgumentError(f"attempts_max must be at least 1, not {attempts_max}")
     if min_success_ratio is not None and not 0 <= min_success_ratio <= 1:

@@ -267,14 +267,24 @@ impl Driver {
             if node >= count {
                 return Err(CoreError::UnknownNode { run: 0, node });
             }
-            if matches!(self.phase(node), Phase::Undefined | Phase::Skipped) {
+            let (phase, shape) = (self.phase(node), self.graph().kind(node));
+            if shape.is_scope() || matches!(shape, Kind::Start | Kind::End) {
+                return Err(CoreError::MovesByItself { node });
+            }
+            if matches!(phase, Phase::Undefined | Phase::Skipped) {
                 return Err(CoreError::NotReady {
                     node,
                     story: self.story(node),
                 });
             }
+            if kind == EventKind::AttemptAborted && phase.is_active() {
+                return Err(CoreError::NotCalledOff { node });
+            }
         }
         for &node in nodes {
+            if self.phase(node).is_terminal() {
+                continue;
+            }
             let attempt = self.attempt(node);
             if kind == EventKind::AttemptStarted {
                 self.take_out_of_line(node);

@@ -61,6 +61,10 @@ pub enum CoreError {
         "node {node} is a branch or a map: drive it with Kernel, a Run only knows what is ready"
     )]
     NeedsKernel { node: u32 },
+    #[error("node {node} is a scope, a start or an end node: it opens and ends by itself")]
+    MovesByItself { node: u32 },
+    #[error("nobody has called off node {node}: `cancelled` lists what is to stop")]
+    NotCalledOff { node: u32 },
     #[error("node {node} was never ready, or was skipped; story: {story}")]
     NotReady { node: u32, story: String },
     #[error("there is no graph {0}, or it was released")]

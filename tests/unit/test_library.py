@@ -193,6 +193,11 @@ def test_what_cannot_be_told_to_a_run() -> None:
     with pytest.raises(GraphError, match="contiguous"):
         run.succeed(u32(0, 0, 0)[::2])
     assert run.snapshot() == before
+    with pytest.raises(StateError, match="nobody has called off node 0"):
+        run.gone(0)
+    run.succeed(0)
+    run.start(0)  # too late to matter
+    assert run.ready().tolist() == [1, 2]
     with pytest.raises(GraphError, match="node 0 is a branch or a map"):
         Run(Graph.from_edges(1, u32(), u32(), kind=np.array([NodeKind.MAP], np.uint8)))
 
@@ -201,6 +206,8 @@ def test_scopes_open_and_ends_resolve_by_themselves() -> None:
     kind = np.array([NodeKind.START, NodeKind.SUBWORKFLOW, NodeKind.END, NodeKind.TASK], np.uint8)
     run = Run(Graph.from_edges(4, u32(0, 1), u32(1, 2), kind=kind, scope=u32(NONE, NONE, NONE, 1)))
     assert run.ready().tolist() == [3]
+    with pytest.raises(StateError, match="node 1 is a scope"):
+        run.succeed(1)
     run.succeed(3)
     assert run.is_done
 
@@ -360,6 +367,8 @@ def test_a_killed_map_continues_where_it_was(tmp_path: Path) -> None:
 def test_what_map_does_not_take() -> None:
     with pytest.raises(InvalidArgumentError, match="attempts_max must be at least 1, not 0"):
         flyte_kernel.map(square, [1], attempts_max=0)
+    with pytest.raises(InvalidArgumentError, match="not a generator"):
+        flyte_kernel.map(square, (n for n in range(3)))  # type: ignore[arg-type]
     with pytest.raises(InvalidArgumentError, match=r"not 1\.5"):
         flyte_kernel.map(square, [1], min_success_ratio=1.5)
 

@@ -43,7 +43,10 @@ pub(crate) fn from_core(error: CoreError) -> PyErr {
         | CoreError::UnknownNode { .. }
         | CoreError::NoMap { .. }
         | CoreError::UnknownGraph(_) => "UnknownNodeError",
-        CoreError::RunNotEnded(_) | CoreError::NotReady { .. } => "StateError",
+        CoreError::RunNotEnded(_)
+        | CoreError::NotReady { .. }
+        | CoreError::MovesByItself { .. }
+        | CoreError::NotCalledOff { .. } => "StateError",
         CoreError::BadSnapshot(_) => "CorruptRecordError",
         CoreError::Invariant(_) => "InternalError",
         _ => "GraphError",
