@@ -1,4 +1,4 @@
-"""The library beside what people use instead: a map of items, one completion at a time, memory of many runs."""
+"""The library beside what people use instead: a map of items, one completion at a time."""
 
 from __future__ import annotations
 
@@ -16,20 +16,15 @@ from typing import Any
 
 import networkx
 import numpy as np
-import psutil
 import rustworkx
 
 import flyte_kernel
 from bench.records import Record
-from bench.workloads import layered_graph
-from flyte_kernel import EventKind, Graph, Kernel, Run
-from flyte_kernel.ids import NO_ELEMENT
+from flyte_kernel import Graph, Run
 
 ITEMS, SMOKE_ITEMS = 1_000_000, 2_000
 NODES, SMOKE_NODES = 100_000, 500
-RUNS, SMOKE_RUNS = 100_000, 50
 ROUNDS = 5
-SEED = 20_260_101
 
 
 def say(record: Record) -> None:
@@ -153,42 +148,11 @@ def one_at_a_time(count: int) -> None:
         say(Record(workload, name, role, seconds / count * 1e6, "us a node", goal=goal, check=str(seen)))
 
 
-def memory(nodes: int, runs: int) -> None:
-    """Bytes of a large graph, of many runs under way, of many that only began."""
-    process = psutil.Process()
-    edges = layered_graph(nodes * 10, nodes * 30, max(10, nodes // 100), SEED)
-
-    def grown(work: Callable[[], Any]) -> tuple[float, Any]:
-        gc.collect()
-        before = process.memory_info().rss
-        kept = work()
-        return process.memory_info().rss - before, kept
-
-    size, graph = grown(lambda: Graph.from_edges(edges.node_count, edges.source, edges.target))
-    say(Record("memory", "a node with 3 edges", "ours", size / edges.node_count, "B", goal="<= 26 B"))
-    del graph
-    small = layered_graph(100, 250, 10, SEED)
-
-    def many() -> Kernel:
-        kernel = Kernel(record_transitions=False, story_capacity=0)
-        index = kernel.add_graph(Graph.from_edges(small.node_count, small.source, small.target))
-        columns = [np.full(runs, value) for value in (EventKind.RUN_CREATED, 0, index, 0, NO_ELEMENT, 0)]
-        columns[1] = np.arange(runs)
-        dtypes = (np.uint8, np.uint32, np.uint32, np.uint32, np.uint32, np.int64)
-        kernel.step(0, *(column.astype(dtype) for column, dtype in zip(columns, dtypes, strict=True)))  # type: ignore[arg-type]
-        return kernel
-
-    size, kernel = grown(many)
-    say(Record("memory", f"{runs:,} runs of 100 nodes", "ours", size / 1e6, "MB", goal="<= 600 MB for 100,000"))
-    say(Record("memory", "a run of 100 nodes", "ours", size / runs, "B", check=str(kernel.run_count)))
-
-
 def main(arguments: Sequence[str] = ()) -> None:
     """Print the records; `--smoke` for sizes that a test can afford."""
     smoke = "--smoke" in arguments
     map_items(SMOKE_ITEMS if smoke else ITEMS)
     one_at_a_time(SMOKE_NODES if smoke else NODES)
-    memory(SMOKE_NODES if smoke else NODES, SMOKE_RUNS if smoke else RUNS)
 
 
 if __name__ == "__main__":

@@ -219,7 +219,7 @@ class Kernel:
     """All runs at once: a deterministic function of the events it was given."""
 
     def __new__(
-        cls, *, system_attempts_extra: int = 3, record_transitions: bool = True, story_capacity: int = 65536
+        cls, *, system_attempts_extra: int = 3, record_transitions: bool = True, story_capacity: int = 8192
     ) -> Kernel:
         """Make a kernel without runs.
 

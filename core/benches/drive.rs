@@ -54,7 +54,7 @@ fn bare(graph: &Graph, indegree: &[u32]) -> usize {
 }
 
 fn core(graph: &Arc<Graph>) -> usize {
-    let mut kernel = Kernel::new(3, true, 65_536);
+    let mut kernel = Kernel::new(3, true, 8_192);
     let index = kernel.add_graph(graph.clone());
     let nodes = graph.node_count() as usize;
     let (kind, element, argument) = (

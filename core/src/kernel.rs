@@ -7,7 +7,7 @@ use crate::graph::{Graph, NONE};
 use crate::phase::{EventKind, Kind, Refusal};
 use crate::run::{Failures, Run, RunState};
 use crate::step::{Scratch, Stepper, Taken};
-use crate::story::{Story, Told};
+use crate::story::Story;
 use crate::timer::Timers;
 use crate::turn::{Event, Events, Refused, Turn};
 
@@ -86,7 +86,7 @@ impl Kernel {
                 None => self.timers.disarm(timer),
             }
             self.shed(timer.run);
-            self.story.remember(now, Told::DeadlinePassed(timer));
+            self.story.remember_deadline(now, timer);
         }
         let mut index = 0;
         while index < events.len() {
@@ -119,9 +119,7 @@ impl Kernel {
         } else {
             stepper.on_element_successes(events, first)
         };
-        for index in first..first + count {
-            self.story.remember(now, Told::Event(events.row(index)));
-        }
+        self.story.remember_all(now, events, first, count);
         count
     }
 
@@ -129,10 +127,10 @@ impl Kernel {
         let event = events.row(index);
         turn.cause = index as u32;
         match self.on_event(now, event, turn) {
-            Taken::Applied => self.story.remember(now, Told::Event(event)),
+            Taken::Applied => self.story.remember(now, event),
             Taken::Absorbed => {
                 turn.absorbed += 1;
-                self.story.remember(now, Told::Event(event));
+                self.story.remember(now, event);
             }
             Taken::Refused(reason) => {
                 let message = self.refusal_message(event, reason, turn.refused.len());

@@ -48,7 +48,7 @@ impl PyKernel {
 #[pymethods]
 impl PyKernel {
     #[new]
-    #[pyo3(signature = (*, system_attempts_extra=3, record_transitions=true, story_capacity=65536))]
+    #[pyo3(signature = (*, system_attempts_extra=3, record_transitions=true, story_capacity=8192))]
     fn new(system_attempts_extra: u32, record_transitions: bool, story_capacity: usize) -> Self {
         PyKernel {
             kernel: Mutex::new(Kernel::new(
