@@ -8,7 +8,7 @@ UV := $(shell command -v uv 2>/dev/null || echo $(TOOLS)/bin/uv)
 UV_VERSION := 0.13.9
 RUN := $(UV) run --no-sync
 
-.PHONY: help setup demo test check soak fuzz format bench clean
+.PHONY: help setup demo test check soak fuzz format bench bench-compare clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -51,6 +51,9 @@ format: ## rewrite the code in the project's format
 	cargo fmt --all
 	$(RUN) ruff format .
 	$(RUN) ruff check --fix .
+
+bench-compare: bench ## fail if a row is farther from its limit than in bench/baseline.json
+	$(RUN) python -m bench.compare
 
 bench: setup ## measure against rivals and limits, print the table
 	$(RUN) python -m bench
