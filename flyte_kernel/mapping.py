@@ -7,7 +7,7 @@ import os
 import pickle
 import queue
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from itertools import islice
@@ -87,7 +87,7 @@ def map(
     InvalidArgumentError names an argument that means
     nothing, StateError a folder of another map.
     """
-    if not isinstance(items, Sequence) and not hasattr(items, "__getitem__"):
+    if isinstance(items, Mapping) or not (hasattr(items, "__getitem__") and hasattr(items, "__len__")):
         raise InvalidArgumentError(f"items must be a sequence, a list for example, not a {type(items).__name__}")
     if attempts_max < 1:
         raise InvalidArgumentError(f"attempts_max must be at least 1, not {attempts_max}")
@@ -95,7 +95,8 @@ def map(
         raise InvalidArgumentError(f"min_success_ratio must be from 0 to 1, not {min_success_ratio}")
     if executor == "asyncio":
         raise InvalidArgumentError("map calls plain functions: for coroutine functions use execute")
-    work = _Work(function, attempts_max, retry_on, keep_results)
+    travels = executor not in ("inline", "threads")
+    work = _Work(function, attempts_max, retry_on, keep_results, travels)
     outcome = _Outcome(len(items), min_success_ratio, keep_results)
     with _Diary(folder, outcome) as diary, opened(executor, workers) as (pool, at_once):
         _drive(work, items, outcome, diary, pool, at_once, progress_of(progress))
@@ -110,6 +111,7 @@ class _Work:
     attempts_max: int
     retry_on: type[Exception] | tuple[type[Exception], ...]
     keep_results: bool
+    travels: bool  # to another process and back
 
     def __call__(self, first: int, items: Sequence[Any]) -> _Chunk:
         began = time.perf_counter()
@@ -138,7 +140,7 @@ class _Work:
                 return self.function(item)
             except Exception as later:
                 error = later
-        errors[place] = error
+        errors[place] = _portable(error) if self.travels else error
         return None
 
 
@@ -228,12 +230,21 @@ def _gaps(phases: NDArray[np.uint8]) -> _Gaps:
     return _Gaps(zip(islice(edges, 0, None, 2), islice(edges, 1, None, 2), strict=True))
 
 
+def _portable(error: BaseException) -> BaseException:
+    """Return an error, or its words if it holds what cannot be pickled."""
+    try:
+        pickle.loads(pickle.dumps(error))  # just written
+    except Exception:
+        return RuntimeError(repr(error))
+    return error
+
+
 def _pickled(chunk: _Chunk) -> bytes:
     try:
         return pickle.dumps(tuple(chunk), protocol=5)
     except Exception:
-        # An exception may hold what cannot be pickled, and is still worth its words; a result has to be picklable.
-        words: dict[int, BaseException] = {place: RuntimeError(repr(error)) for place, error in chunk.errors.items()}
+        # An exception that cannot be pickled is still worth its words; a result has to be picklable.
+        words = {place: _portable(error) for place, error in chunk.errors.items()}
         return pickle.dumps(tuple(chunk._replace(errors=words)), protocol=5)
 
 

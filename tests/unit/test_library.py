@@ -315,6 +315,29 @@ def reciprocal(number: int) -> float:
     return 1 / number
 
 
+class HeldError(Exception):
+    """Holds what cannot be pickled."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.lock = threading.Lock()
+
+
+def hold(number: int) -> int:
+    if number == 2:
+        raise HeldError(number)
+    return number
+
+
+def test_errors_that_cannot_travel_send_their_words(tmp_path: Path) -> None:
+    for mapped in (
+        flyte_kernel.map(hold, range(4), executor="processes"),
+        flyte_kernel.map(hold, range(4), folder=tmp_path) and flyte_kernel.map(hold, range(4), folder=tmp_path),
+    ):
+        assert mapped.results == [0, 1, None, 3]
+        assert "HeldError(2)" in str(mapped.errors[2])
+
+
 def test_map_tries_again() -> None:
     calls: list[int] = []
 
@@ -369,6 +392,8 @@ def test_what_map_does_not_take() -> None:
         flyte_kernel.map(square, [1], attempts_max=0)
     with pytest.raises(InvalidArgumentError, match="not a generator"):
         flyte_kernel.map(square, (n for n in range(3)))  # type: ignore[arg-type]
+    with pytest.raises(InvalidArgumentError, match="not a dict"):
+        flyte_kernel.map(square, {1: 2})  # type: ignore[arg-type]
     with pytest.raises(InvalidArgumentError, match=r"not 1\.5"):
         flyte_kernel.map(square, [1], min_success_ratio=1.5)
 
