@@ -27,6 +27,7 @@ import ctypes
 import fcntl
 import gc
 import importlib
+import importlib.util
 import json
 import os
 import random
@@ -502,7 +503,14 @@ def hides_imported(work: Path) -> bool:
 
 
 def run_entrypoint(command: list[str]) -> int:
-    """Call the SDK's own command in this process as a new interpreter would; return its exit code."""
+    """Run the SDK's own command in this process as a new interpreter would, to its end; return the exit code."""
+    code = call_entrypoint(command)
+    end_interpreter()
+    return code
+
+
+def call_entrypoint(command: list[str]) -> int:
+    """Call the SDK's own command; return the exit code."""
     paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     missing = [path for path in paths if path not in sys.path]
     first = len(paths) - len(missing)  # the others lead the path since the zygote started
@@ -519,7 +527,6 @@ def run_entrypoint(command: list[str]) -> int:
     except BaseException:
         traceback.print_exc()
         code = 1
-    end_interpreter()
     if isinstance(code, str):
         print(code, file=sys.stderr)
         return 1
@@ -567,22 +574,15 @@ def import_if_possible(name: str) -> None:
 
 
 def rehearse() -> None:
-    """Let the SDK make a task, so that what it keeps from then on is there for attempts."""
-
-    def rehearsed(number: int) -> str:
-        """
-        Do nothing.
-
-        :param number: of no meaning
-        """
-        return str(number)
-
+    """Let the SDK run attempts of no consequence, so that what it keeps from then on is there for real ones."""
+    path = Path(__file__).with_name("rehearsal.py")
+    spec = importlib.util.spec_from_file_location("flyte_kernel_zygote_rehearsal", path)
+    assert spec is not None
+    assert spec.loader is not None
+    rehearsal = importlib.util.module_from_spec(spec)
     try:
-        sdk: Any = importlib.import_module("flytekit")
-        entities = importlib.import_module("flytekit.core.context_manager").FlyteEntities.entities
-        known = list(entities)
-        sdk.workflow(sdk.task(rehearsed))
-        entities[:] = known
+        spec.loader.exec_module(rehearsal)
+        rehearsal.rehearse(call_entrypoint)
     except BaseException as error:
         print(f"zygote: the SDK did not rehearse: {type(error).__name__}: {error}", file=sys.stderr)
 
@@ -612,8 +612,20 @@ def take_descriptors() -> tuple[int, int]:
     return control, reports
 
 
+def begin_unrehearsed(control: int, reports: int) -> NoReturn:
+    """Begin anew as the same process, since a thread remained that the rehearsal may have started."""
+    print("zygote: threads remained, it begins anew without a rehearsal", file=sys.stderr)
+    os.dup2(control, 0)
+    os.dup2(reports, 1)
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:-1], "unrehearsed"])
+
+
 def main() -> None:
-    """Serve; arguments are this zygote's folder and either `plain` or `sdk`, then the libraries are in preload.json."""
+    """Serve; arguments are this zygote's folder and a mode.
+
+    `plain` runs programs, `sdk` also attempts in forks after importing the libraries in preload.json and a rehearsal,
+    `unrehearsed` does without the rehearsal.
+    """
     folder, mode = Path(sys.argv[1]), sys.argv[2]
     # This file's own folder came first on the path and must not hide anything of the user's.
     own = str(Path(__file__).parent)
@@ -623,11 +635,13 @@ def main() -> None:
     fcntl.flock(lock, fcntl.LOCK_EX)
     prctl(_PR_SET_CHILD_SUBREAPER, 1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if mode == "sdk":
+    if mode != "plain":
         import_all([SDK, *json.loads((folder / "preload.json").read_text())])
-    if SDK in sys.modules:
+    if SDK in sys.modules and mode == "sdk":
         rehearse()
     quiet = mode == "plain" or quiet_after_fork()
+    if not quiet and mode == "sdk":
+        begin_unrehearsed(control, reports)
     gc.collect()
     gc.freeze()
     zygote = Zygote(control, reports, lock, warm=SDK in sys.modules)
