@@ -53,6 +53,7 @@ class Caching:
         programs: Programs,
         state: State,
         commit: Callable[[Callable[[State, int], Decision]], object],
+        later: Callable[[float, Callable[[], None]], None],
     ) -> None:
         self._blobs = blobs
         self._data = data
@@ -60,9 +61,10 @@ class Caching:
         self._state = state
         self._commit = commit
         self._reserved: dict[AttemptKey, tuple[ReservationKey, str]] = {}
+        self._later = later
         self._lock = threading.Lock()
-        self._closed = threading.Event()
-        self._heart: threading.Thread | None = None
+        self._beats = False
+        self._is_closed = False
 
     def is_cached(self, record: ExecutionRecord, node: int) -> bool:
         """Say whether outputs of what a node runs are looked up and remembered."""
@@ -121,9 +123,9 @@ class Caching:
             return False
         with self._lock:
             self._reserved[key] = (reservation, owner)
-            if self._heart is None:
-                self._heart = threading.Thread(target=self._beat, name="flyte-kernel-reservations", daemon=True)
-                self._heart.start()
+            begins, self._beats = not self._beats, True
+        if begins:
+            self._later(_HEARTBEAT_S, self._beat)
         return True
 
     def release(self, key: AttemptKey) -> tuple[Fact, ...]:
@@ -137,17 +139,20 @@ class Caching:
 
     def close(self) -> None:
         """Stop extending; what is held stays so until it expires."""
-        self._closed.set()
+        self._is_closed = True
 
     def _beat(self) -> None:
-        while not self._closed.wait(_HEARTBEAT_S):
-            with self._lock:
-                held = list(self._reserved.values())
-            try:
-                for reservation, owner in held:
-                    self._extend(reservation, owner)
-            except KernelError as error:
-                logger.warning("reservations could not be extended: %s", error)
+        with self._lock:
+            held = list(self._reserved.values())
+            self._beats = bool(held) and not self._is_closed
+            if not self._beats:
+                return
+        try:
+            for reservation, owner in held:
+                self._extend(reservation, owner)
+        except KernelError as error:
+            logger.warning("reservations could not be extended: %s", error)
+        self._later(_HEARTBEAT_S, self._beat)
 
     def _extend(self, reservation: ReservationKey, owner: str) -> None:
         self._commit(lambda state, now: _held(state, now, reservation, owner))

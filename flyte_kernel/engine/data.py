@@ -9,6 +9,7 @@ import threading
 from base64 import urlsafe_b64encode
 from collections import OrderedDict
 from collections.abc import Mapping
+from contextlib import suppress
 from hashlib import sha256
 
 from flyteidl.core import execution_pb2, literals_pb2, types_pb2
@@ -152,9 +153,24 @@ class NodeData:
 
     def node_inputs(self, record: ExecutionRecord, node: int) -> bytes:
         """Return the node's inputs as a serialised LiteralMap, empty if it has none or they are not known yet."""
-        if self._kind(record, node) == NodeKind.START:
+        kind = self._kind(record, node)
+        if kind == NodeKind.START:
             return b""
-        return self._read(f"{self.data_prefix(record, node)}/inputs.pb")
+        found = self._read(f"{self.data_prefix(record, node)}/inputs.pb")
+        return self._late_inputs(record, node) if kind == NodeKind.TASK and not found else found
+
+    def _late_inputs(self, record: ExecutionRecord, node: int) -> bytes:
+        """A task node that only waits has no inputs.pb until somebody asks."""
+        has_begun = record.nodes.phase[node] not in (NodePhase.UNDEFINED, NodePhase.SKIPPED)
+        if not has_begun or not self._programs.of_record(record).template[node].inputs:
+            return b""
+        try:
+            inputs = self.resolve_inputs(record, node)
+        except BindingError:
+            return b""
+        with suppress(StorageFullError):
+            self._blobs.write(f"{self.data_prefix(record, node)}/inputs.pb", inputs)
+        return inputs
 
     def node_outputs(self, record: ExecutionRecord, node: int) -> bytes:
         """Return the node's outputs as a serialised LiteralMap, empty if it has none or they are not known yet."""

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from itertools import pairwise
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from flyteidl.core import compiler_pb2, execution_pb2
 from flyteidl.core.catalog_pb2 import CACHE_HIT
+from numpy.typing import NDArray
 
 from flyte_kernel import Kernel, Turn
 from flyte_kernel.catalog.facts import CatalogChange
@@ -45,6 +48,7 @@ from flyte_kernel.engine.views import TurnRows
 from flyte_kernel.errors import InternalError
 from flyte_kernel.ids import NO_ELEMENT, AttemptKey, EntityId
 from flyte_kernel.phases import (
+    TERMINAL_NODE_PHASES,
     TERMINAL_RUN_PHASES,
     AbortReason,
     AttemptPhase,
@@ -56,7 +60,7 @@ from flyte_kernel.phases import (
     RunPhase,
 )
 
-__all__ = ["SYSTEM_ATTEMPTS_EXTRA", "Applied", "Effect", "Fold"]
+__all__ = ["SYSTEM_ATTEMPTS_EXTRA", "Applied", "Effect", "Fold", "Step"]
 
 # How often the platform's own failures are forgiven beside the user's budget (the reference engine's default).
 SYSTEM_ATTEMPTS_EXTRA = 3
@@ -66,6 +70,28 @@ _RECOVERED = 1  # argument of AttemptSucceeded
 _LAUNCHES = frozenset({EffectKind.LAUNCH_ATTEMPTS, EffectKind.OPEN_MAP})
 _INTERNAL_PHASES = frozenset({NodePhase.RETRYING, NodePhase.TIMING_OUT, NodePhase.ABORTING})
 _ENDED_ATTEMPTS = frozenset({AttemptPhase.SUCCEEDED, AttemptPhase.FAILED, AttemptPhase.ABORTED})
+_SUCCEEDED = int(NodePhase.SUCCEEDED)
+_ATTEMPT_PHASE_IN = {  # of a node that has come to its end
+    int(NodePhase.SUCCEEDED): int(AttemptPhase.SUCCEEDED),
+    int(NodePhase.FAILED): int(AttemptPhase.FAILED),
+    int(NodePhase.TIMED_OUT): int(AttemptPhase.FAILED),
+    int(NodePhase.ABORTED): int(AttemptPhase.ABORTED),
+}
+_TASK_KINDS = [int(kind) for kind in (NodeKind.TASK, NodeKind.DYNAMIC, NodeKind.MAP)]
+
+_COLUMNAR_MIN = 64  # rows from which on arrays pay
+_PLAIN_EVENTS = [int(kind) for kind in (EventKind.ATTEMPT_STARTED, EventKind.ATTEMPT_SUCCEEDED)]
+_PLAIN_PHASES = [int(phase) for phase in (NodePhase.QUEUED, NodePhase.RUNNING, NodePhase.SUCCEEDED)]
+_PLAIN_EFFECTS = [
+    int(kind)
+    for kind in (
+        EffectKind.LAUNCH_ATTEMPTS,
+        EffectKind.OPEN_SCOPE,
+        EffectKind.DECIDE_BRANCH,
+        EffectKind.OPEN_MAP,
+        EffectKind.RESOLVE_OUTPUTS,
+    )
+]
 
 
 class Effect(NamedTuple):
@@ -77,6 +103,18 @@ class Effect(NamedTuple):
     attempt: int
     element: int
     argument: int
+
+
+class Step(NamedTuple):
+    """A step of the core and the events it took.
+
+    It is plain if attempts that began just before start or succeed and nodes go on: nothing ends, fails or is refused.
+    """
+
+    events: EventColumns
+    turn: Turn
+    effects: list[Effect]
+    is_plain: bool
 
 
 @dataclass(slots=True)
@@ -101,6 +139,7 @@ class Fold:
         self.graph_count = 0
         self._grown: dict[tuple[int, int, int], bytes] = {}
         self._grown_graphs: list[int] = []
+        self._tasks: WeakKeyDictionary[Program, tuple[NDArray[np.bool_], NDArray[np.bool_]]] = WeakKeyDictionary()
 
     def apply(self, now: int, events: EventColumns, facts: Sequence[Fact]) -> Applied:
         """Apply one durable turn."""
@@ -112,39 +151,67 @@ class Fold:
                 observed[AttemptKey(fact.run, fact.node, fact.attempt, fact.element)] = fact
             else:
                 self._on_fact(fact, applied)
-        turn = self.kernel.step(now, *events.columns())
-        refused = set(turn.refused_event.tolist())
-        applied.refusals = [str(turn.refusal(i)) for i in range(len(refused))]
-        failures = self._on_attempt_events(events, observed, refused)
-        applied.effects = [
-            Effect(*row)
-            for row in zip(
-                turn.effect_kind.tolist(),
-                turn.effect_run.tolist(),
-                turn.effect_node.tolist(),
-                turn.effect_attempt.tolist(),
-                turn.effect_element.tolist(),
-                turn.effect_argument.tolist(),
-                strict=True,
-            )
-        ]
-        self._on_timeouts(applied.effects)
-        for run, node, phase in zip(
-            turn.transition_run.tolist(), turn.transition_node.tolist(), turn.transition_phase.tolist(), strict=True
-        ):
-            self._on_transition(run, node, phase, failures)
-        self._on_effects(applied)
-        self._release_grown_graphs()
-        self._count_versions(events, turn)
+        self._on_step(self.step(now, events), observed, applied)
         return applied
 
-    def _count_versions(self, events: EventColumns, turn: Turn) -> None:
+    def step(self, now: int, events: EventColumns) -> Step:
+        """Let the core take events ahead of their records, which follow in `apply_steps`.
+
+        The core may go on only after plain steps: all others must be folded while it stands where they left it.
+        """
+        turn = self.kernel.step(now, *events.columns())
+        effects = _effects_of(turn)
+        return Step(events, turn, effects, _is_plain(events, turn, effects))
+
+    def apply_steps(self, now: int, steps: Sequence[Step]) -> Applied:
+        """Bring the records up to date with durable steps without facts; all but the last must be plain.
+
+        Nothing tells the result from that of `apply` for one after the other.
+        """
+        self.now = now
+        applied = Applied(effects=steps[-1].effects)
+        plain = [step for step in steps if step.is_plain]
+        if sum(len(step.turn.transition_run) for step in plain) < _COLUMNAR_MIN:
+            plain = []
+        if plain:
+            self._on_plain_steps(plain)
+        for step in steps[len(plain) :]:
+            self._on_step(step, {}, applied)
+        return applied
+
+    def _on_step(self, step: Step, observed: dict[AttemptKey, AttemptObserved], applied: Applied) -> None:
+        turn = step.turn
+        refused = set(turn.refused_event.tolist())
+        applied.refusals += [str(turn.refusal(i)) for i in range(len(refused))]
+        failures = self._on_attempt_events(step.events, observed, refused)
+        applied.effects = step.effects
+        self._on_timeouts(step.effects)
+        self._on_transitions(turn, failures)
+        self._on_effects(step, applied)
+        self._release_grown_graphs()
+        self._count_versions((step,))
+
+    def _on_plain_steps(self, steps: Sequence[Step]) -> None:
+        """What plain steps do to different things commutes: each attempt is launched, seen and ended once."""
+        self._on_plain_effects(*_columns(steps, "effect_kind", "effect_run", "effect_node", "effect_attempt"))
+        for step in steps:
+            for kind, run, node, attempt, _, _ in step.events.rows():
+                attempts = self.state.runs[run].attempts
+                row = attempts.row_of[node, attempt]
+                attempts.started_at[row] = attempts.started_at[row] or self.now
+                attempts.updated_at[row] = self.now
+                attempts.phase[row] = _ATTEMPT_PHASE_AFTER[kind]
+        self._on_plain_transitions(*_columns(steps, "transition_run", "transition_node", "transition_phase"))
+        self._count_versions(steps)
+
+    def _count_versions(self, steps: Sequence[Step]) -> None:
         """Last of all: what is kept under a version must have been read after everything that version stands for."""
-        runs = {*events.run.tolist(), *turn.transition_run.tolist(), *turn.effect_run.tolist()}
-        for run in runs:
-            record = self.state.runs.get(run)
-            if record is not None:
-                record.version += 1
+        for step in steps:
+            turn = step.turn
+            for run in {*step.events.run.tolist(), *turn.transition_run.tolist(), *turn.effect_run.tolist()}:
+                record = self.state.runs.get(run)
+                if record is not None:
+                    record.version += 1
 
     # Facts
 
@@ -272,7 +339,8 @@ class Fold:
         key = (event.node, event.attempt if opened is None else opened.attempt)
         row = record.attempts.row_of.get(key)
         if row is None and event.kind in _SIGNS_OF_LIFE and self._is_cached(record, event.node):
-            is_current = event.attempt == record.nodes.attempt[event.node]
+            has_ended = record.nodes.phase[event.node] in TERMINAL_NODE_PHASES  # reports may come late
+            is_current = event.attempt == record.nodes.attempt[event.node] and not has_ended
             if is_current and not (event.kind == EventKind.ATTEMPT_SUCCEEDED and _came_from_elsewhere(record, event)):
                 record.attempts.launch(event.node, event.attempt, self.now)
                 return record.attempts.row_of[key]
@@ -340,6 +408,48 @@ class Fold:
 
     # Transitions
 
+    def _on_transitions(self, turn: Turn, failures: dict[tuple[int, int], tuple[int, bytes]]) -> None:
+        """Take the transitions in their order, long stretches of plain ones by columns."""
+        run, node, phase = turn.transition_run, turn.transition_node, turn.transition_phase
+        if len(run) < _COLUMNAR_MIN:
+            self._on_transitions_one_by_one(run, node, phase, failures)
+            return
+        is_plain = (node != NO_NODE) & np.isin(phase, _PLAIN_PHASES)
+        bounds = [0, *(np.flatnonzero(np.diff(is_plain)) + 1).tolist(), len(run)]
+        for first, last in pairwise(bounds):
+            part = run[first:last], node[first:last], phase[first:last]
+            if is_plain[first] and last - first >= _COLUMNAR_MIN:
+                self._on_plain_transitions(*part)
+            else:
+                self._on_transitions_one_by_one(*part, failures)
+
+    def _on_transitions_one_by_one(
+        self,
+        run: NDArray[np.uint32],
+        node: NDArray[np.uint32],
+        phase: NDArray[np.uint8],
+        failures: dict[tuple[int, int], tuple[int, bytes]],
+    ) -> None:
+        for transition in zip(run.tolist(), node.tolist(), phase.tolist(), strict=True):
+            self._on_transition(*transition, failures)
+
+    def _on_plain_transitions(
+        self, runs: NDArray[np.uint32], nodes: NDArray[np.uint32], phases: NDArray[np.uint8]
+    ) -> None:
+        """Do what `_on_transition` does for nodes that are queued, run or succeed; of a node's phases the last stays."""
+        for run in np.unique(runs).tolist():
+            record = self.state.runs[run]
+            is_here = runs == run
+            node, phase, columns = nodes[is_here], phases[is_here], record.nodes
+            columns.created_at[node[columns.created_at[node] == 0]] = self.now
+            running = node[phase == NodePhase.RUNNING]
+            columns.started_at[running[columns.started_at[running] == 0]] = self.now
+            columns.updated_at[node] = self.now
+            for ended in node[phase == NodePhase.SUCCEEDED].tolist():
+                columns.error.pop(ended, None)
+                self._end_attempt(record, ended, _SUCCEEDED)
+            columns.phase[node] = phase
+
     def _on_transition(
         self, run: int, node: int, phase: int, failures: dict[tuple[int, int], tuple[int, bytes]]
     ) -> None:
@@ -372,8 +482,8 @@ class Fold:
             self._on_failing(record, node)
         elif phase in (NodePhase.SUCCEEDED, NodePhase.TIMED_OUT):
             nodes.error.pop(node, None)
-        if phase == NodePhase.SUCCEEDED:
-            self._on_succeeded(record, node)
+        if phase in _ATTEMPT_PHASE_IN:
+            self._end_attempt(record, node, phase)
         nodes.phase[node] = phase  # last: who sees the phase must find what belongs to it
 
     def _is_arm(self, record: ExecutionRecord, node: int) -> bool:
@@ -381,14 +491,16 @@ class Fold:
         parent = program.parent[node]
         return parent >= 0 and program.kind[parent] == NodeKind.BRANCH
 
-    def _on_succeeded(self, record: ExecutionRecord, node: int) -> None:
-        """An attempt that ends by the core's clock has no event of its own."""
+    def _end_attempt(self, record: ExecutionRecord, node: int, phase: int) -> None:
+        """An attempt that ends by the core's clock, or with the elements of its map, has no event of its own."""
         attempts = record.attempts
         opened = record.details.maps.get(node)
         attempt = int(record.nodes.attempt[node]) if opened is None else opened.attempt
         row = attempts.row_of.get((node, attempt))
         if row is not None and attempts.phase[row] not in _ENDED_ATTEMPTS:
-            attempts.phase[row], attempts.updated_at[row] = int(AttemptPhase.SUCCEEDED), self.now
+            attempts.phase[row], attempts.updated_at[row] = _ATTEMPT_PHASE_IN[phase], self.now
+            if phase != NodePhase.SUCCEEDED:
+                attempts.error[row] = attempts.error[row] or record.nodes.error.get(node, b"")
 
     def _on_failing(self, record: ExecutionRecord, node: int) -> None:
         """What handles the failure of a scope wants to know what failed before the scope ends."""
@@ -470,11 +582,15 @@ class Fold:
         return task is not None and is_cacheable(task) and self._has_task(record, node)
 
     def _has_task(self, record: ExecutionRecord, node: int) -> bool:
-        return int(self.programs.of_record(record).kind[node]) in (NodeKind.TASK, NodeKind.DYNAMIC, NodeKind.MAP)
+        return int(self.programs.of_record(record).kind[node]) in _TASK_KINDS
 
-    def _on_effects(self, applied: Applied) -> None:
-        for effect in applied.effects:
-            if effect.kind in _BEGINNINGS and effect.element == NO_ELEMENT:
+    def _on_effects(self, step: Step, applied: Applied) -> None:
+        turn = step.turn
+        if len(step.effects) >= _COLUMNAR_MIN and _are_beginnings(turn, step.effects):
+            self._on_plain_effects(turn.effect_kind, turn.effect_run, turn.effect_node, turn.effect_attempt)
+            return
+        for effect in step.effects:
+            if effect.kind in _PLAIN_EFFECTS and effect.element == NO_ELEMENT:
                 record = self.state.runs[effect.run]
                 record.nodes.attempt[effect.node] = effect.attempt
                 if effect.kind in _LAUNCHES and self._has_task(record, effect.node):
@@ -488,21 +604,40 @@ class Fold:
                 applied.rows.executions.append(record)
                 self.kernel.release(effect.run)
 
+    def _on_plain_effects(
+        self,
+        kinds: NDArray[np.uint8],
+        runs: NDArray[np.uint32],
+        nodes: NDArray[np.uint32],
+        attempts: NDArray[np.uint32],
+    ) -> None:
+        """Do what `_on_effects` does for beginnings of nodes."""
+        for run in np.unique(runs).tolist():
+            record = self.state.runs[run]
+            is_here = runs == run
+            node, attempt = nodes[is_here], attempts[is_here]
+            record.nodes.attempt[node] = attempt
+            has_task, is_cached = self._tasks_of(self.programs.of_record(record))
+            is_map = kinds[is_here] == EffectKind.OPEN_MAP
+            is_launch = (kinds[is_here] == EffectKind.LAUNCH_ATTEMPTS) & ~is_cached[node]
+            launched = has_task[node] & (is_map | is_launch)
+            record.attempts.launch_all(node[launched].tolist(), attempt[launched].tolist(), self.now)
+
+    def _tasks_of(self, program: Program) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Return which nodes of a program run a task, and which of them a cached one."""
+        found = self._tasks.get(program)
+        if found is None:
+            has_task = np.isin(program.kind, _TASK_KINDS)
+            is_cached = np.array([task is not None and is_cacheable(task) for task in program.task], np.bool_)
+            found = self._tasks[program] = has_task, has_task & is_cached
+        return found
+
     def _on_launch(self, record: ExecutionRecord, effect: Effect) -> None:
         is_map = effect.kind == EffectKind.OPEN_MAP
         if is_map or not self._is_cached(record, effect.node):
             record.attempts.launch(effect.node, effect.attempt, self.now)
 
 
-_BEGINNINGS = frozenset(
-    {
-        EffectKind.LAUNCH_ATTEMPTS,
-        EffectKind.OPEN_SCOPE,
-        EffectKind.DECIDE_BRANCH,
-        EffectKind.OPEN_MAP,
-        EffectKind.RESOLVE_OUTPUTS,
-    }
-)
 _SIGNS_OF_LIFE = frozenset(
     {EventKind.ATTEMPT_STARTED, EventKind.ATTEMPT_SUCCEEDED, EventKind.ATTEMPT_FAILED, EventKind.GRAPH_GROWN}
 )
@@ -514,6 +649,44 @@ _ATTEMPT_PHASE_AFTER = {
     int(EventKind.ATTEMPT_FAILED): int(AttemptPhase.FAILED),
     int(EventKind.ATTEMPT_ABORTED): int(AttemptPhase.ABORTED),
 }
+
+
+def _effects_of(turn: Turn) -> list[Effect]:
+    columns = (
+        turn.effect_kind,
+        turn.effect_run,
+        turn.effect_node,
+        turn.effect_attempt,
+        turn.effect_element,
+        turn.effect_argument,
+    )
+    return [Effect(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
+
+
+def _columns(steps: Sequence[Step], *names: str) -> list[NDArray[Any]]:
+    return [np.concatenate([getattr(step.turn, name) for step in steps]) for name in names]
+
+
+def _is_plain(events: EventColumns, turn: Turn, effects: Sequence[Effect]) -> bool:
+    return (
+        _all_in(events.kind, _PLAIN_EVENTS)
+        and _all_in(turn.transition_phase, _PLAIN_PHASES)
+        and NO_NODE not in turn.transition_node.tolist()
+        and _are_beginnings(turn, effects)
+        and not len(turn.refused_event)
+        and not turn.absorbed
+    )
+
+
+def _are_beginnings(turn: Turn, effects: Sequence[Effect]) -> bool:
+    """Whether effects do no more than begin nodes."""
+    if len(effects) < _COLUMNAR_MIN:
+        return all(effect.kind in _PLAIN_EFFECTS and effect.element == NO_ELEMENT for effect in effects)
+    return _all_in(turn.effect_kind, _PLAIN_EFFECTS) and bool((turn.effect_element == NO_ELEMENT).all())
+
+
+def _all_in(column: NDArray[np.uint8], values: Sequence[int]) -> bool:
+    return bool(np.isin(column, values).all()) if len(column) >= _COLUMNAR_MIN else set(column.tolist()) <= {*values}
 
 
 def _came_from_elsewhere(record: ExecutionRecord, event: Event) -> bool:

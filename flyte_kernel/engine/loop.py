@@ -37,11 +37,11 @@ from flyte_kernel.engine.facts import (
     SignalAwaited,
     SignalSet,
 )
-from flyte_kernel.engine.fold import SYSTEM_ATTEMPTS_EXTRA, Applied, Effect, Fold
+from flyte_kernel.engine.fold import SYSTEM_ATTEMPTS_EXTRA, Applied, Effect, Fold, Step
 from flyte_kernel.engine.gathering import Maps
 from flyte_kernel.engine.growth import Growths
 from flyte_kernel.engine.launching import TaskLauncher
-from flyte_kernel.engine.obey import Obeyer, Workers
+from flyte_kernel.engine.obey import Obeyer, Workers, WorkerThreads
 from flyte_kernel.engine.ports import Blobs, Executor, TaskPlugin
 from flyte_kernel.engine.programs import Programs
 from flyte_kernel.engine.records import ExecutionRecord
@@ -52,6 +52,7 @@ from flyte_kernel.engine.submission import create_child_execution, end_execution
 from flyte_kernel.engine.takeover import TakeOver
 from flyte_kernel.engine.turns import NEW_GRAPH, NEW_RUN, Decision, Event, EventColumns, decode_turn, encode_turn
 from flyte_kernel.engine.views import TurnRows, Views
+from flyte_kernel.engine.waits import Waits
 from flyte_kernel.errors import KernelError, StorageError, StorageFullError, UnavailableError
 from flyte_kernel.ids import NO_ELEMENT, AttemptKey, EntityId, ExecutionId
 from flyte_kernel.phases import EffectKind, EventKind, NodeKind, NodePhase
@@ -66,6 +67,7 @@ _BATCH_MAX = 4096
 _FINISHED_IN_MEMORY_MAX = 1024  # finished executions kept for the clients that ask right after the end
 _SNAPSHOT_BYTES = 64 * 1024 * 1024  # journal written between two snapshots
 _RETRY_FULL_DISK_S = 0.5
+_STEPS_MAX = 1024  # steps of the core that are committed together
 
 
 class JournalPort(Protocol):
@@ -173,10 +175,13 @@ class Engine:
         self._bytes_since_snapshot = 0
         self._fold = self._recover()
         self.data = NodeData(blobs, self._fold.programs)
-        self._obeyer = self._make_obeyer(plugin_of, workers)
+        self._waits = Waits(
+            data=self.data, programs=self._fold.programs, plugin_of=plugin_of, record_of=self.state.runs.get
+        )
+        self._obeyer = self._make_obeyer(plugin_of, workers or WorkerThreads())
         self._thread = threading.Thread(target=self._run, name="flyte-kernel-loop", daemon=True)
 
-    def _make_obeyer(self, plugin_of: Callable[[str], TaskPlugin], workers: Workers | None) -> Obeyer:
+    def _make_obeyer(self, plugin_of: Callable[[str], TaskPlugin], workers: Workers) -> Obeyer:
         programs = self._fold.programs
         take_over = TakeOver(self.data, programs, self.find_execution, self.map_elements)
         return Obeyer(
@@ -201,7 +206,14 @@ class Engine:
             ),
             growths=Growths(self.state.registry, programs),
             maps=Maps(data=self.data, programs=programs, settings=self.settings, elements=self.map_elements),
-            caching=Caching(blobs=self.blobs, data=self.data, programs=programs, state=self.state, commit=self.commit),
+            caching=Caching(
+                blobs=self.blobs,
+                data=self.data,
+                programs=programs,
+                state=self.state,
+                commit=self.commit,
+                later=workers.later,
+            ),
             take_over=take_over,
             record_of=self.state.runs.get,
             is_started=self._is_started,
@@ -351,7 +363,7 @@ class Engine:
                 elif kind is not None:
                     attempt = int(record.nodes.attempt[node])
                     effects.append(Effect(int(kind), record.run, node, attempt, NO_ELEMENT, 0))
-        self._obeyer.reconcile(effects)
+        self._obeyer.reconcile(self._end_waits(max(self._clock(), self._fold.now), effects))
 
     def _elements_under_way(self, record: ExecutionRecord, node: int) -> list[Effect]:
         """Return what was asked for a map that is open: for its elements, or for its outputs."""
@@ -434,10 +446,51 @@ class Engine:
             self._refuse(batch, error)
             raise
         self._answer(batch)
-        self._obeyer.obey(applied.effects)
         self._report_refusals(applied)
+        self._obeyer.obey(self._end_waits(now, applied.effects))
         if self._bytes_since_snapshot >= _SNAPSHOT_BYTES:
             self._snapshot()
+
+    def _end_waits(self, now: int, effects: Sequence[Effect]) -> list[Effect]:
+        """Step on while the core asks for nodes that only wait; return the effects that are for the outside.
+
+        Steps are durable before their records change; each is a block of its own, as if it had been a turn.
+        """
+        outside: list[Effect] = []
+        while True:
+            steps: list[Step] = []
+            while len(steps) < _STEPS_MAX and (not steps or steps[-1].is_plain):
+                events, others = self._waits.answer(effects)
+                outside += others
+                effects = []
+                if not events:
+                    break
+                columns = EventColumns.of(events)
+                self._append_surely(encode_turn(now, columns, ()))
+                steps.append(self._fold.step(now, columns))
+                effects = steps[-1].effects
+            if not steps:
+                return outside
+            self._surely(self._journal.commit)
+            applied = self._fold.apply_steps(now, steps)
+            self._show(self._journal.last_sequence, applied, already_shown=False)
+            self._report_refusals(applied)
+
+    def _append_surely(self, payload: bytes) -> None:
+        self._surely(lambda: self._journal.append(payload))
+        self._bytes_since_snapshot += len(payload)
+
+    def _surely(self, write: Callable[[], object]) -> None:
+        """Write what the core has taken already: there is no way back, so a full disk is waited for."""
+        while True:
+            try:
+                write()
+                return
+            except StorageFullError as error:
+                logger.error("the journal's disk is full; work goes on when there is space: %s", error)
+                if self._closing:
+                    raise
+                self._pause(_RETRY_FULL_DISK_S)
 
     def _put_together(self, items: Sequence[object], now: int) -> _Batch:
         batch = _Batch()

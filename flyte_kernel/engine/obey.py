@@ -42,7 +42,7 @@ from flyte_kernel.errors import InternalError, StorageFullError, UnavailableErro
 from flyte_kernel.ids import NO_ELEMENT, AttemptKey
 from flyte_kernel.phases import EffectKind, EventKind, FailureClass, NodeKind
 
-__all__ = ["Obeyer", "Post", "Workers"]
+__all__ = ["Obeyer", "Post", "WorkerThreads", "Workers"]
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ class Obeyer:
         is_started: Callable[[ExecutionRecord, AttemptKey], bool],
         post: Post,
         ask: Callable[[Callable[[State, int], Decision]], None],
-        workers: Workers | None = None,
+        workers: Workers,
     ) -> None:
         self._blobs = blobs
         self._data = data
@@ -113,7 +113,7 @@ class Obeyer:
         self._is_started = is_started
         self._post = post
         self._ask = ask
-        self._workers = workers or WorkerThreads()
+        self._workers = workers
         self._preparing: set[AttemptKey] = set()
         self._cancelled: set[AttemptKey] = set()
         self._maybe_running: set[AttemptKey] = set()

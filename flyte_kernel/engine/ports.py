@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from flyteidl.core import literals_pb2, tasks_pb2
 
@@ -22,6 +22,7 @@ __all__ = [
     "ReportKind",
     "TaskContext",
     "TaskPlugin",
+    "WaitingPlugin",
 ]
 
 
@@ -92,6 +93,15 @@ class TaskPlugin(Protocol):
 
     def build(self, task: tasks_pb2.TaskTemplate, context: TaskContext) -> AttemptLaunch | InstantResult:
         """Return what to run for one attempt; PluginError if the task can never be run."""
+        ...
+
+
+@runtime_checkable
+class WaitingPlugin(Protocol):
+    """A TaskPlugin some of whose tasks only wait: the engine then needs no worker and no blob for them."""
+
+    def wait_ns(self, task: tasks_pb2.TaskTemplate, inputs: literals_pb2.LiteralMap) -> int | None:
+        """Return how long a task without outputs waits before it succeeds, None if it must be built; may raise."""
         ...
 
 

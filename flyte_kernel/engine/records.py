@@ -7,6 +7,7 @@ epoch, 0 meaning "not yet".
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,6 +18,8 @@ from flyte_kernel.ids import EntityId, ExecutionId
 from flyte_kernel.phases import TERMINAL_RUN_PHASES, AttemptPhase, RunPhase
 
 __all__ = ["AttemptColumns", "ExecutionRecord", "NodeColumns"]
+
+_QUEUED = int(AttemptPhase.QUEUED)
 
 
 @dataclass(slots=True)
@@ -76,6 +79,19 @@ class AttemptColumns:
         self.updated_at.append(now)
         self.error.append(b"")
         self.log_uri.append("")
+
+    def launch_all(self, nodes: Sequence[int], attempts: Sequence[int], now: int) -> None:
+        """Add queued attempts, one at each node, in order."""
+        first, count = len(self.node), len(nodes)
+        self.row_of.update(zip(zip(nodes, attempts, strict=True), range(first, first + count), strict=True))
+        self.node += nodes
+        self.attempt += attempts
+        self.phase += [_QUEUED] * count
+        self.created_at += [now] * count
+        self.started_at += [0] * count
+        self.updated_at += [now] * count
+        self.error += [b""] * count
+        self.log_uri += [""] * count
 
     def rows_of(self, node: int) -> list[int]:
         """Return the row numbers of a node's attempts, oldest first."""

@@ -15,7 +15,7 @@ from flyte_kernel.engine.state import Entity, LaunchPlanEntity, State
 from flyte_kernel.errors import CorruptRecordError
 from flyte_kernel.ids import EntityId, ExecutionId, NamedEntityId
 
-__all__ = ["restore_fold", "snapshot_fold"]
+__all__ = ["image_of", "restore_fold", "snapshot_fold"]
 
 FORMAT_VERSION = 2
 
@@ -91,6 +91,11 @@ def snapshot_fold(fold: Fold) -> bytes:
         catalog=state.catalog.image(),
     )
     return msgspec.msgpack.encode(snapshot)
+
+
+def image_of(record: ExecutionRecord) -> bytes:
+    """Return everything that is known of one execution; equal ones give equal bytes."""
+    return msgspec.msgpack.encode(_pack(record))
 
 
 def restore_fold(payload: bytes) -> Fold:

@@ -25,12 +25,16 @@ class SleepPlugin:
 
     def build(self, task: tasks_pb2.TaskTemplate, context: TaskContext) -> InstantResult:
         """Return the wait; PluginError unless there is exactly one input, a duration that is not negative."""
-        literals = list(context.inputs.literals.values())
+        return InstantResult(after_ns=self.wait_ns(task, context.inputs))
+
+    def wait_ns(self, task: tasks_pb2.TaskTemplate, inputs: literals_pb2.LiteralMap) -> int:
+        """Return the wait; raises what `build` raises."""
+        literals = list(inputs.literals.values())
         if len(literals) != 1 or literals[0].scalar.primitive.WhichOneof("value") != "duration":
-            raise PluginError(f"task {context.task.name} of type core-sleep must have one input, a duration")
+            raise PluginError(f"task {task.id.name} of type core-sleep must have one input, a duration")
         if task.interface.outputs.variables:
-            raise PluginError(f"task {context.task.name} of type core-sleep must have no outputs")
-        return InstantResult(after_ns=_nanoseconds(context, literals[0].scalar.primitive.duration))
+            raise PluginError(f"task {task.id.name} of type core-sleep must have no outputs")
+        return _nanoseconds(task, literals[0].scalar.primitive.duration)
 
 
 class EchoPlugin:
@@ -45,22 +49,27 @@ class EchoPlugin:
         """Return the result; PluginError unless outputs are none, or as many as inputs and no more than one."""
         outputs, inputs = list(task.interface.outputs.variables), list(context.inputs.literals.values())
         if len(outputs) > 1 or (outputs and len(inputs) != 1):
-            raise PluginError(f"task {context.task.name} of type echo must have one input and one output, or no output")
+            raise PluginError(f"task {task.id.name} of type echo must have one input and one output, or no output")
         echoed = literals_pb2.LiteralMap(literals={outputs[0]: inputs[0]} if outputs else {})
-        return InstantResult(echoed.SerializeToString(deterministic=True), _nanoseconds(context, _pause(task, context)))
+        return InstantResult(echoed.SerializeToString(deterministic=True), _nanoseconds(task, _pause(task)))
+
+    def wait_ns(self, task: tasks_pb2.TaskTemplate, inputs: literals_pb2.LiteralMap) -> int | None:
+        """Return the pause if there is nothing to put out; PluginError if it is none."""
+        del inputs
+        return None if task.interface.outputs.variables else _nanoseconds(task, _pause(task))
 
 
-def _pause(task: tasks_pb2.TaskTemplate, context: TaskContext) -> Duration:
+def _pause(task: tasks_pb2.TaskTemplate) -> Duration:
     if "sleep-duration" not in task.custom:
         return Duration()
     try:
         return Parse(json.dumps(str(task.custom["sleep-duration"])), Duration())
     except (ParseError, ValueError) as error:
-        raise PluginError(f"task {context.task.name} has no valid sleep-duration: {error}") from error
+        raise PluginError(f"task {task.id.name} has no valid sleep-duration: {error}") from error
 
 
-def _nanoseconds(context: TaskContext, duration: Duration) -> int:
+def _nanoseconds(task: tasks_pb2.TaskTemplate, duration: Duration) -> int:
     nanoseconds = int(duration.ToNanoseconds())
     if nanoseconds < 0:
-        raise PluginError(f"task {context.task.name} cannot wait for {duration.ToJsonString()}")
+        raise PluginError(f"task {task.id.name} cannot wait for {duration.ToJsonString()}")
     return nanoseconds

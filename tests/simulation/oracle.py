@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import OrderedDict
 from functools import cache
 from typing import Any
+from unittest import mock
 
+import click
 from flyteidl.admin import launch_plan_pb2, task_pb2, workflow_pb2
 from flyteidl.core import literals_pb2
 from flytekit import LaunchPlan
@@ -18,7 +20,9 @@ from flyte_kernel.engine.ports import AttemptLaunch
 from tests.simulation.workflows import shapes
 from tests.support.client import DOMAIN, PROJECT
 
-__all__ = ["expected", "requests", "written"]
+__all__ = ["ANSWER", "expected", "requests", "written"]
+
+ANSWER = 7  # what everybody says who is asked for a signal
 
 _SETTINGS = SerializationSettings(
     image_config=ImageConfig(default_image=Image("default", "image", "tag")),
@@ -58,7 +62,8 @@ def requests() -> list[
 @cache
 def expected(workflow: str, a: int) -> int:
     """Return what a workflow puts out when flytekit runs it."""
-    return int(_WORKFLOWS[workflow](a=a))
+    with mock.patch.object(click, "prompt", return_value=ANSWER):
+        return int(_WORKFLOWS[workflow](a=a))
 
 
 def written(launch: AttemptLaunch, inputs: literals_pb2.LiteralMap) -> dict[str, bytes]:
@@ -86,6 +91,8 @@ def _files(name: str, values: tuple[tuple[str, Any], ...]) -> dict[str, bytes]:
     arguments = {key: list(value) if isinstance(value, tuple) else value for key, value in values}
     if task is shapes.grown:
         return _job(task, arguments)
+    if not task.python_interface.outputs:
+        return {"outputs.pb": b""}
     result = task.task_function(**arguments)
     return {"outputs.pb": literals_pb2.LiteralMap(literals={"o0": _literal(result)}).SerializeToString()}
 

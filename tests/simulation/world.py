@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from random import Random
+from unittest import mock
 
-from flyteidl.admin import execution_pb2, launch_plan_pb2, task_pb2
+from flyteidl.admin import execution_pb2, launch_plan_pb2, signal_pb2, task_pb2
 from flyteidl.core import identifier_pb2, literals_pb2
 
 from flyte_kernel import Kernel
@@ -23,19 +24,21 @@ from flyte_kernel.engine.fold import SYSTEM_ATTEMPTS_EXTRA, Fold
 from flyte_kernel.engine.loop import Decide, Engine
 from flyte_kernel.engine.ports import AttemptLaunch
 from flyte_kernel.engine.programs import Programs
+from flyte_kernel.engine.records import ExecutionRecord
 from flyte_kernel.engine.settings import Settings
-from flyte_kernel.engine.snapshots import snapshot_fold
+from flyte_kernel.engine.signals import set_signal
+from flyte_kernel.engine.snapshots import image_of, snapshot_fold
 from flyte_kernel.engine.state import State
 from flyte_kernel.engine.submission import create_execution, terminate_execution
 from flyte_kernel.engine.turns import decode_turn
 from flyte_kernel.errors import AdapterError, AlreadyExistsError, StorageFullError, UnavailableError
 from flyte_kernel.ids import ExecutionId
-from flyte_kernel.phases import RunPhase
+from flyte_kernel.phases import TERMINAL_NODE_PHASES, AttemptPhase, NodePhase, RunPhase
 from flyte_kernel.plugins.registry import PluginRegistry
 from flyte_kernel.testing import VirtualClock
 from tests.simulation.disk import Crash, SimulatedBlobs, SimulatedJournal
 from tests.simulation.executor import SimulatedExecutor
-from tests.simulation.oracle import expected, requests, written
+from tests.simulation.oracle import ANSWER, expected, requests, written
 from tests.simulation.workflows import shapes
 from tests.support.client import DOMAIN, PROJECT
 from tests.support.fake_engine import FakeViews
@@ -46,6 +49,7 @@ SECOND = 1_000_000_000
 _NAMES = [workflow.name for workflow in shapes.WORKFLOWS]
 _PLUGINS = PluginRegistry([])
 _STEPS_TO_SETTLE_MAX = 20_000
+_UNDER_WAY = frozenset(NodePhase) - TERMINAL_NODE_PHASES - {NodePhase.UNDEFINED}
 
 
 @contextmanager
@@ -192,7 +196,7 @@ class World:
             + [self.turn] * 8
             + [self.process] * 8
             + [self.report] * 8
-            + [self.pass_time, self.retry, self.rarely]
+            + [self.pass_time, self.retry, self.answer, self.rarely]
         )
         for _ in range(steps):
             self.guarded(self.random.choice(happenings))
@@ -227,6 +231,26 @@ class World:
         held, self.workers.held = self.workers.held, []
         for function in held:
             function()
+
+    def answer(self) -> bool:
+        """Somebody sets a signal that an execution asked for; say whether there was one without a value."""
+        records = [record for record in map(self.engine.find_execution, self.acknowledged) if record is not None]
+        awaited = [
+            (record, signal_id)
+            for record in records
+            for signal_id, signal in record.details.signals.items()
+            if not record.is_terminal and not signal.value
+        ]
+        if not awaited:
+            return False
+        record, signal_id = self.random.choice(awaited)
+        request = signal_pb2.SignalSetRequest()
+        request.id.signal_id = signal_id
+        execution = request.id.execution_id
+        execution.project, execution.domain, execution.name = record.id
+        request.value.scalar.primitive.integer = ANSWER
+        set_signal(self.engine, request)
+        return True
 
     def process(self) -> None:
         """A process comes to an end, well or not."""
@@ -289,8 +313,11 @@ class World:
             elif self.executor.processes:
                 key = next(iter(self.executor.processes))
                 (self.executor.go if self.executor.processes[key].is_stopping else self.executor.finish)(key)
+            elif self.answer():
+                pass
             elif self.workers.held:
                 self.retry()
+                self.clock.advance(SECOND)
             elif (deadline := self.engine.next_deadline()) is not None:
                 self.clock.advance(max(0, deadline - self.clock()))
             else:
@@ -300,9 +327,14 @@ class World:
     def check(self) -> None:
         """Compare with what must be."""
         assert not self.executor.violations, self.executor.violations
+        replayed = _replayed(self.journal)
+        assert self.engine.snapshot() == snapshot_fold(replayed), "a replay of the journal comes to something else"
         for id_, (workflow, a) in self.acknowledged.items():
             record = self.engine.find_execution(id_)
             assert record is not None, f"{id_.name} was acknowledged and is gone"
+            again = replayed.state.executions[id_]
+            assert image_of(record) == image_of(again), f"a replay tells another story of {id_.name}"
+            self.check_end(record)
             phase = RunPhase(record.phase)
             assert phase in (RunPhase.SUCCEEDED, RunPhase.FAILED, RunPhase.ABORTED), f"{id_.name} is {phase.name}"
             if phase == RunPhase.SUCCEEDED:
@@ -312,7 +344,16 @@ class World:
                 assert self.is_harmed or self.asked_to_end, f"{workflow}({a}) failed for nothing: {record.error!r}"
             else:
                 assert id_ in self.asked_to_end, f"{id_.name} was aborted for nothing"
-        assert self.engine.snapshot() == _replayed(self.journal), "a replay of the journal comes to something else"
+
+    def check_end(self, record: ExecutionRecord) -> None:
+        """Of an execution that has ended nothing is under way, and what handles its failure has been there."""
+        under_way = [int(phase) for phase in record.nodes.phase if phase in _UNDER_WAY]
+        assert not under_way, f"{record.id.name} ended with nodes in {under_way}"
+        attempts = [phase for phase in record.attempts.phase if phase in (AttemptPhase.QUEUED, AttemptPhase.RUNNING)]
+        assert not attempts, f"{record.id.name} ended with {len(attempts)} attempts under way"
+        handler = self.engine.program_of(record).failure_handler(-1)
+        if record.phase == RunPhase.FAILED and handler is not None:
+            assert record.nodes.phase[handler] in TERMINAL_NODE_PHASES, f"nobody handled the failure of {record.id}"
 
 
 def _integer(literals: bytes, name: str) -> int:
@@ -343,9 +384,11 @@ def _registered() -> tuple[bytes, ...]:
     return tuple(journal.blocks)
 
 
-def _replayed(journal: SimulatedJournal) -> bytes:
+def _replayed(journal: SimulatedJournal) -> Fold:
+    """Fold everything from the beginning, by columns wherever there are two rows of a kind."""
     state = State()
     fold = Fold(state, Kernel(system_attempts_extra=SYSTEM_ATTEMPTS_EXTRA), Programs(state.registry), {})
-    for sequence, payload in journal.replay(0):
-        fold.apply(*decode_turn(sequence, payload))
-    return snapshot_fold(fold)
+    with mock.patch("flyte_kernel.engine.fold._COLUMNAR_MIN", 2):
+        for sequence, payload in journal.replay(0):
+            fold.apply(*decode_turn(sequence, payload))
+    return fold

@@ -9,7 +9,7 @@ from flyte_kernel.compile.identifiers import entity_id
 from flyte_kernel.compile.task import compile_task
 from flyte_kernel.compile.workflow import compile_workflow
 from flyte_kernel.engine.facts import ExecutionCreated, WorkflowRegistered
-from flyte_kernel.engine.fold import Applied, Fold
+from flyte_kernel.engine.fold import Applied, Fold, Step
 from flyte_kernel.engine.programs import Programs
 from flyte_kernel.engine.registration import workflow_closure
 from flyte_kernel.engine.state import State
@@ -24,8 +24,8 @@ class WatchedFold(Fold):
 
     seen: dict[int, int]
 
-    def _on_effects(self, applied: Applied) -> None:
-        super()._on_effects(applied)
+    def _on_effects(self, step: Step, applied: Applied) -> None:
+        super()._on_effects(step, applied)
         self.seen = {run: record.version for run, record in self.state.runs.items()}
 
 

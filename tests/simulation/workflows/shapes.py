@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from flytekit import LaunchPlan, conditional, dynamic, map_task, sleep, task, workflow
+from flytekit import Cache, LaunchPlan, conditional, dynamic, map_task, sleep, task, wait_for_input, workflow
+from flytekit.core.base_task import PythonTask
+from flytekit.core.interface import Interface
+from flytekit.types.error import FlyteError
 
 
 @task
@@ -110,4 +113,88 @@ def everything(a: int) -> int:
     return add(a=growing(a=one), b=add(a=two, b=nested(a=parent(a=a))))
 
 
-WORKFLOWS = (chain, diamond, nested, chosen, mapped, slept, growing, parent, everything)
+class Rest(PythonTask[None]):
+    """A task that the engine itself waits for."""
+
+    def __init__(self) -> None:
+        interface = Interface(inputs={"duration": timedelta})
+        super().__init__(task_type="core-sleep", name="rest", task_config=None, interface=interface)
+
+    def execute(self, **_: timedelta) -> None:
+        pass
+
+
+rest = Rest()
+
+
+@workflow
+def waiting(a: int, pause: timedelta = timedelta(seconds=3)) -> int:
+    first = increment(a=a)
+    one, two, three = rest(duration=timedelta(seconds=5)), rest(duration=timedelta(0)), rest(duration=pause)
+    second = double(a=first)
+    first >> one >> two >> three >> second
+    return second
+
+
+@workflow
+def waiting_inside(a: int, pause: timedelta = timedelta(seconds=3)) -> int:
+    return add(a=waiting(a=a, pause=pause), b=waiting(a=a))
+
+
+@workflow
+def waiting_much(a: int) -> int:
+    first = increment(a=a)
+    last = first
+    for _ in range(35):
+        one, two = rest(duration=timedelta(0)), rest(duration=timedelta(0))
+        last >> one
+        last >> two
+        last = rest(duration=timedelta(0))
+        one >> last
+        two >> last
+    return first
+
+
+@task(cache=Cache(version="1", serialize=True), retries=2)
+def remember(a: int) -> int:
+    return a * 3
+
+
+@workflow
+def remembered(a: int) -> int:
+    return add(a=remember(a=a), b=add(a=remember(a=a), b=remember(a=increment(a=a))))
+
+
+@workflow
+def answered(a: int) -> int:
+    given = wait_for_input("given", timeout=timedelta(hours=1), expected_type=int)
+    return add(a=increment(a=a), b=add(a=given, b=given))
+
+
+@task
+def clean_up(a: int, err: FlyteError | None = None) -> None:
+    pass
+
+
+@workflow(on_failure=clean_up)
+def handled(a: int) -> int:
+    return chain(a=increment(a=a))
+
+
+WORKFLOWS = (
+    chain,
+    diamond,
+    nested,
+    chosen,
+    mapped,
+    slept,
+    growing,
+    parent,
+    everything,
+    waiting,
+    waiting_inside,
+    waiting_much,
+    remembered,
+    answered,
+    handled,
+)
