@@ -11,6 +11,7 @@ from bench.records import Record, in_own_process, print_table, write_records
 
 MODULES = (
     "bench.core_drive",
+    "bench.engine",
     "bench.library",
     "bench.journal_append",
     "bench.first_use",

@@ -5,7 +5,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
 
-use flyte_kernel_core::{EffectKind, EventKind, Events, Graph, Kernel, NONE, NodeColumns};
+use flyte_kernel_core::{EffectKind, EventKind, Events, Graph, Kernel, NONE, NodeColumns, Turn};
 
 const ROUNDS: usize = 25;
 
@@ -71,6 +71,7 @@ fn core(graph: &Arc<Graph>) -> usize {
         argument: &[0],
     };
     let mut turn = kernel.step(0, &created).expect("columns are of one length");
+    let mut spare = Turn::default();
     let mut seen = 0;
     while turn.effects.kind.last() != Some(&(EffectKind::FinishRun as u8)) {
         let count = turn.effects.node.len();
@@ -83,35 +84,122 @@ fn core(graph: &Arc<Graph>) -> usize {
             element: &element[..count],
             argument: &argument[..count],
         };
-        turn = kernel.step(0, &events).expect("columns are of one length");
+        kernel
+            .step_into(0, &events, &mut spare)
+            .expect("columns are of one length");
+        std::mem::swap(&mut turn, &mut spare);
     }
     seen
 }
 
-fn report(workload: &str, name: &str, role: &str, nodes: u32, mut work: impl FnMut() -> usize) {
+/// What a build must at least do: count, sum up and scatter the edges both ways, then drive once.
+fn bare_build(nodes: u32, source: &[u32], target: &[u32]) -> usize {
+    let mut offset = vec![0_u32; nodes as usize + 1];
+    let mut indegree = vec![0_u32; nodes as usize];
+    for (&from, &to) in source.iter().zip(target) {
+        offset[from as usize + 1] += 1;
+        indegree[to as usize] += 1;
+    }
+    for node in 0..nodes as usize {
+        offset[node + 1] += offset[node];
+    }
+    let mut place = offset.clone();
+    let mut downstream = vec![0_u32; target.len()];
+    for (&from, &to) in source.iter().zip(target) {
+        downstream[place[from as usize] as usize] = to;
+        place[from as usize] += 1;
+    }
+    let mut ready: Vec<u32> = (0..nodes)
+        .filter(|node| indegree[*node as usize] == 0)
+        .collect();
+    let mut seen = 0;
+    while let Some(node) = ready.pop() {
+        seen += 1;
+        let (first, last) = (offset[node as usize], offset[node as usize + 1]);
+        for &to in &downstream[first as usize..last as usize] {
+            indegree[to as usize] -= 1;
+            if indegree[to as usize] == 0 {
+                ready.push(to);
+            }
+        }
+    }
+    seen
+}
+
+fn report(
+    workload: &str,
+    name: &str,
+    role: &str,
+    rounds: usize,
+    nodes: u32,
+    mut work: impl FnMut() -> usize,
+) {
     let mut best = f64::MAX;
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds {
         let began = Instant::now();
         assert_eq!(black_box(work()), nodes as usize);
         best = best.min(began.elapsed().as_secs_f64() * 1e3);
     }
     println!(
-        r#"{{"workload": "{workload}", "name": "{name}", "role": "{role}", "value": {best:.4}, "unit": "ms"}}"#
+        r#"{{"workload": "{workload}", "name": "{name}", "role": "{role}", "value": {best:.4}, "unit": "ms", "check": "{nodes}"}}"#
+    );
+}
+
+/// The bare loop and the core over one graph, the core once as it is stepped and once as its driver takes node by node.
+fn compare(workload: &str, nodes: u32, source: &[u32], target: &[u32]) {
+    let graph = Graph::from_edges(nodes, source, target, NodeColumns::default())
+        .expect("these graphs have no cycle");
+    let graph = Arc::new(graph);
+    let indegree: Vec<u32> = (0..nodes).map(|node| graph.indegree(node)).collect();
+    report(
+        workload,
+        "bare loop over rows",
+        "limit",
+        ROUNDS,
+        nodes,
+        || bare(&graph, &indegree),
+    );
+    report(
+        workload,
+        "flyte_kernel from Rust",
+        "ours",
+        ROUNDS,
+        nodes,
+        || core(&graph),
     );
 }
 
 fn main() {
-    let (nodes, edges, width) = (100_000, 300_000, 1_000);
-    let (source, target) = layered(nodes, edges, width);
-    let graph = Graph::from_edges(nodes, &source, &target, NodeColumns::default())
-        .expect("layers have no cycle");
-    let graph = Arc::new(graph);
-    let indegree: Vec<u32> = (0..nodes).map(|node| graph.indegree(node)).collect();
-    let workload = "drive 100,000 nodes, 300,000 edges";
-    report(workload, "bare loop over rows", "limit", nodes, || {
-        bare(&graph, &indegree)
-    });
-    report(workload, "flyte_kernel from Rust", "ours", nodes, || {
-        core(&graph)
-    });
+    let (source, target) = layered(100_000, 300_000, 1_000);
+    compare(
+        "drive 100,000 nodes, 300,000 edges",
+        100_000,
+        &source,
+        &target,
+    );
+    compare("wide: 100,000 nodes side by side", 100_000, &[], &[]);
+    let source: Vec<u32> = (0..99_999).collect();
+    let target: Vec<u32> = (1..100_000).collect();
+    compare("chain of 100,000", 100_000, &source, &target);
+    let (source, target) = layered(1_000_000, 3_000_000, 1_000);
+    let workload = "build 1,000,000 nodes, 3,000,000 edges";
+    report(
+        workload,
+        "bare rows and one drive",
+        "limit",
+        5,
+        1_000_000,
+        || bare_build(1_000_000, &source, &target),
+    );
+    report(
+        workload,
+        "flyte_kernel from Rust",
+        "ours",
+        5,
+        1_000_000,
+        || {
+            let graph = Graph::from_edges(1_000_000, &source, &target, NodeColumns::default());
+            graph.expect("layers have no cycle").node_count() as usize
+        },
+    );
 }

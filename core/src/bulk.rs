@@ -159,6 +159,7 @@ impl Stepper<'_> {
             .transitions_of(self.index, succeeded, Phase::Succeeded, attempt);
         self.turn
             .transitions_of(self.index, nodes, Phase::Queued, attempt);
-        self.turn.launches_of(self.index, nodes, causes, attempt);
+        self.turn.launches_of(self.index, nodes, attempt);
+        self.turn.effects.cause.extend_from_slice(causes);
     }
 }

@@ -4,13 +4,13 @@
 //! `max_parallelism` are out at once, the ones of highest priority first. What was called off before it was taken is
 //! confirmed at once, what was taken is listed in `cancelled` until the caller says that it is gone.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::error::CoreError;
 use crate::graph::{Graph, NONE};
 use crate::kernel::Kernel;
+use crate::line::Line;
 use crate::phase::{EffectKind, EventKind, Kind, Phase, RunPhase};
 use crate::turn::{Events, Turn};
 
@@ -52,9 +52,7 @@ pub struct Driver {
     now: i64,
     max_parallelism: u32,
     priority: Vec<i64>,
-    /// Nodes that may begin: higher priority first, then in the order they became ready.
-    line: BinaryHeap<(i64, Reverse<u64>, u32)>,
-    became_ready: u64,
+    line: Line,
     /// Nodes that the caller has taken and that have not ended.
     taken: Vec<bool>,
     taken_count: u32,
@@ -91,9 +89,8 @@ impl Driver {
             kernel,
             now,
             max_parallelism,
+            line: Line::new(nodes, !priority.is_empty()),
             priority,
-            line: BinaryHeap::new(),
-            became_ready: 0,
             taken: vec![false; nodes],
             taken_count: 0,
             cancelled: BTreeSet::new(),
@@ -119,9 +116,8 @@ impl Driver {
             kernel,
             now: 0,
             max_parallelism,
+            line: Line::new(nodes as usize, !priority.is_empty()),
             priority,
-            line: BinaryHeap::new(),
-            became_ready: 0,
             taken: vec![false; nodes as usize],
             taken_count: 0,
             cancelled: BTreeSet::new(),
@@ -212,17 +208,7 @@ impl Driver {
 
     /// The nodes that may be taken now, in the order in which `take` would.
     pub fn ready(&self) -> Vec<u32> {
-        let count = self.ready_count();
-        if count == 0 {
-            return Vec::new();
-        }
-        let mut line: Vec<_> = self.line.iter().collect();
-        if count < line.len() {
-            line.select_nth_unstable_by(count, |a, b| b.cmp(a));
-            line.truncate(count);
-        }
-        line.sort_unstable_by(|a, b| b.cmp(a));
-        line.into_iter().map(|(_, _, node)| *node).collect()
+        self.line.first(self.ready_count())
     }
 
     /// Takes as many ready nodes as there are, `limit` at most; they are RUNNING from now on.
@@ -230,9 +216,7 @@ impl Driver {
         let count = self.ready_count().min(limit);
         let mut nodes = Vec::with_capacity(count);
         for _ in 0..count {
-            if let Some((_, _, node)) = self.line.pop() {
-                nodes.push(node);
-            }
+            nodes.extend(self.line.pop());
         }
         for &node in &nodes {
             self.on_taken(node);
@@ -249,7 +233,7 @@ impl Driver {
         if self.ready_count() == 0 {
             return Ok(None);
         }
-        let Some((_, _, node)) = self.line.pop() else {
+        let Some(node) = self.line.pop() else {
             return Ok(None);
         };
         self.on_taken(node);
@@ -293,7 +277,7 @@ impl Driver {
                 self.taken_count -= 1;
                 self.cancelled.remove(&node);
             } else {
-                self.drop_from_line(node);
+                self.line.remove(node);
             }
             self.columns.push(kind, node, attempt, argument);
         }
@@ -320,24 +304,14 @@ impl Driver {
 
     fn take_out_of_line(&mut self, node: u32) {
         if !self.taken[node as usize] {
-            self.drop_from_line(node);
+            self.line.remove(node);
             self.on_taken(node);
-        }
-    }
-
-    /// Nodes usually leave at the head; anywhere else costs a look at all of the line.
-    fn drop_from_line(&mut self, node: u32) {
-        if self.line.peek().is_some_and(|(_, _, head)| *head == node) {
-            self.line.pop();
-        } else {
-            self.line.retain(|(_, _, other)| *other != node);
         }
     }
 
     fn on_launch(&mut self, node: u32) {
         let priority = self.priority.get(node as usize).copied().unwrap_or(0);
-        self.line.push((priority, Reverse(self.became_ready), node));
-        self.became_ready += 1;
+        self.line.push(node, priority);
     }
 
     /// Steps until nothing follows by itself any more.
@@ -384,7 +358,7 @@ impl Driver {
                     self.cancelled.insert(node);
                 }
                 Some(EffectKind::AbortAttempts) => {
-                    self.drop_from_line(node);
+                    self.line.remove(node);
                     self.columns
                         .push(EventKind::AttemptAborted, node, attempt, 0);
                 }

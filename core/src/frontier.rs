@@ -5,6 +5,9 @@ use crate::phase::{EffectKind, Kind, Phase};
 use crate::step::Stepper;
 use crate::timer::{Clock, Limit};
 
+/// Nodes that begin at once from which on columns are filled in bulk.
+const BULK_MIN: usize = 16;
+
 /// The effect that asks for an attempt at a node.
 #[inline]
 pub(crate) fn effect_of(graph: &Graph, node: u32) -> EffectKind {
@@ -39,6 +42,9 @@ impl Stepper<'_> {
     /// Lets nodes begin from the head of the line while there are slots.
     #[inline]
     pub(crate) fn admit(&mut self) {
+        if self.run.ready.len() >= BULK_MIN && self.lets_all_begin() {
+            self.admit_all();
+        }
         while self.run.lets_begin() && self.run.has_slot() {
             let Some(node) = self.run.ready.pop_front() else {
                 return;
@@ -46,6 +52,30 @@ impl Stepper<'_> {
             self.run.slots_used += 1;
             self.begin(node);
         }
+    }
+
+    /// Whether every node in the line is a task that begins at once, without a timer.
+    fn lets_all_begin(&self) -> bool {
+        self.run.lets_begin()
+            && self.run.max_parallelism == 0
+            && self.graph.has_only_tasks()
+            && !self.graph.has_timeouts()
+    }
+
+    fn admit_all(&mut self) {
+        let line = std::mem::take(&mut self.run.ready);
+        let nodes = Vec::from(line);
+        self.run.slots_used += nodes.len() as u32;
+        nodes
+            .iter()
+            .for_each(|node| self.run.set_phase(*node, Phase::Queued));
+        let run = &*self.run;
+        let attempt = |node| run.attempt(node);
+        self.turn
+            .transitions_of(self.index, &nodes, Phase::Queued, attempt);
+        self.turn.launches_of(self.index, &nodes, attempt);
+        let rows = self.turn.effects.run.len();
+        self.turn.effects.cause.resize(rows, self.turn.cause);
     }
 
     #[inline]

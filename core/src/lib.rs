@@ -11,6 +11,7 @@ mod error;
 mod frontier;
 mod graph;
 mod kernel;
+mod line;
 mod map;
 mod order;
 mod phase;

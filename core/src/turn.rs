@@ -197,14 +197,8 @@ impl Turn {
         }
     }
 
-    /// Appends launches of some nodes of a run.
-    pub(crate) fn launches_of(
-        &mut self,
-        run: u32,
-        nodes: &[u32],
-        causes: &[u32],
-        attempt: impl Fn(u32) -> u32,
-    ) {
+    /// Appends launches of some nodes of a run, but for their causes.
+    pub(crate) fn launches_of(&mut self, run: u32, nodes: &[u32], attempt: impl Fn(u32) -> u32) {
         let effects = &mut self.effects;
         let rows = effects.run.len() + nodes.len();
         effects.kind.resize(rows, EffectKind::LaunchAttempts as u8);
@@ -215,7 +209,6 @@ impl Turn {
             .extend(nodes.iter().map(|node| attempt(*node)));
         effects.element.resize(rows, NONE);
         effects.argument.resize(rows, 0);
-        effects.cause.extend_from_slice(causes);
     }
 }
 

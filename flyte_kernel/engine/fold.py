@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -43,6 +43,7 @@ from flyte_kernel.engine.maps import collected_error
 from flyte_kernel.engine.programs import Programs
 from flyte_kernel.engine.records import ExecutionRecord, NodeColumns
 from flyte_kernel.engine.state import State
+from flyte_kernel.engine.steps import COLUMNAR_MIN, PLAIN_EFFECTS, PLAIN_PHASES, Effect, Step, are_beginnings
 from flyte_kernel.engine.turns import NO_NODE, Event, EventColumns
 from flyte_kernel.engine.views import TurnRows
 from flyte_kernel.errors import InternalError
@@ -60,7 +61,7 @@ from flyte_kernel.phases import (
     RunPhase,
 )
 
-__all__ = ["SYSTEM_ATTEMPTS_EXTRA", "Applied", "Effect", "Fold", "Step"]
+__all__ = ["SYSTEM_ATTEMPTS_EXTRA", "Applied", "Fold"]
 
 # How often the platform's own failures are forgiven beside the user's budget (the reference engine's default).
 SYSTEM_ATTEMPTS_EXTRA = 3
@@ -78,43 +79,6 @@ _ATTEMPT_PHASE_IN = {  # of a node that has come to its end
     int(NodePhase.ABORTED): int(AttemptPhase.ABORTED),
 }
 _TASK_KINDS = [int(kind) for kind in (NodeKind.TASK, NodeKind.DYNAMIC, NodeKind.MAP)]
-
-_COLUMNAR_MIN = 64  # rows from which on arrays pay
-_PLAIN_EVENTS = [int(kind) for kind in (EventKind.ATTEMPT_STARTED, EventKind.ATTEMPT_SUCCEEDED)]
-_PLAIN_PHASES = [int(phase) for phase in (NodePhase.QUEUED, NodePhase.RUNNING, NodePhase.SUCCEEDED)]
-_PLAIN_EFFECTS = [
-    int(kind)
-    for kind in (
-        EffectKind.LAUNCH_ATTEMPTS,
-        EffectKind.OPEN_SCOPE,
-        EffectKind.DECIDE_BRANCH,
-        EffectKind.OPEN_MAP,
-        EffectKind.RESOLVE_OUTPUTS,
-    )
-]
-
-
-class Effect(NamedTuple):
-    """One row of the core's effect columns; `kind` is a phases.EffectKind."""
-
-    kind: int
-    run: int
-    node: int
-    attempt: int
-    element: int
-    argument: int
-
-
-class Step(NamedTuple):
-    """A step of the core and the events it took.
-
-    It is plain if attempts that began just before start or succeed and nodes go on: nothing ends, fails or is refused.
-    """
-
-    events: EventColumns
-    turn: Turn
-    effects: list[Effect]
-    is_plain: bool
 
 
 @dataclass(slots=True)
@@ -160,8 +124,7 @@ class Fold:
         The core may go on only after plain steps: all others must be folded while it stands where they left it.
         """
         turn = self.kernel.step(now, *events.columns())
-        effects = _effects_of(turn)
-        return Step(events, turn, effects, _is_plain(events, turn, effects))
+        return Step.of(events, turn)
 
     def apply_steps(self, now: int, steps: Sequence[Step]) -> Applied:
         """Bring the records up to date with durable steps without facts; all but the last must be plain.
@@ -171,7 +134,7 @@ class Fold:
         self.now = now
         applied = Applied(effects=steps[-1].effects)
         plain = [step for step in steps if step.is_plain]
-        if sum(len(step.turn.transition_run) for step in plain) < _COLUMNAR_MIN:
+        if sum(len(step.turn.transition_run) for step in plain) < COLUMNAR_MIN:
             plain = []
         if plain:
             self._on_plain_steps(plain)
@@ -411,14 +374,14 @@ class Fold:
     def _on_transitions(self, turn: Turn, failures: dict[tuple[int, int], tuple[int, bytes]]) -> None:
         """Take the transitions in their order, long stretches of plain ones by columns."""
         run, node, phase = turn.transition_run, turn.transition_node, turn.transition_phase
-        if len(run) < _COLUMNAR_MIN:
+        if len(run) < COLUMNAR_MIN:
             self._on_transitions_one_by_one(run, node, phase, failures)
             return
-        is_plain = (node != NO_NODE) & np.isin(phase, _PLAIN_PHASES)
+        is_plain = (node != NO_NODE) & np.isin(phase, PLAIN_PHASES)
         bounds = [0, *(np.flatnonzero(np.diff(is_plain)) + 1).tolist(), len(run)]
         for first, last in pairwise(bounds):
             part = run[first:last], node[first:last], phase[first:last]
-            if is_plain[first] and last - first >= _COLUMNAR_MIN:
+            if is_plain[first] and last - first >= COLUMNAR_MIN:
                 self._on_plain_transitions(*part)
             else:
                 self._on_transitions_one_by_one(*part, failures)
@@ -436,7 +399,7 @@ class Fold:
     def _on_plain_transitions(
         self, runs: NDArray[np.uint32], nodes: NDArray[np.uint32], phases: NDArray[np.uint8]
     ) -> None:
-        """Do what `_on_transition` does for nodes that are queued, run or succeed; of a node's phases the last stays."""
+        """Do what `_on_transition` does for nodes that are queued, run or succeed; a node's last phase stays."""
         for run in np.unique(runs).tolist():
             record = self.state.runs[run]
             is_here = runs == run
@@ -586,11 +549,11 @@ class Fold:
 
     def _on_effects(self, step: Step, applied: Applied) -> None:
         turn = step.turn
-        if len(step.effects) >= _COLUMNAR_MIN and _are_beginnings(turn, step.effects):
+        if len(step.effects) >= COLUMNAR_MIN and are_beginnings(turn, step.effects):
             self._on_plain_effects(turn.effect_kind, turn.effect_run, turn.effect_node, turn.effect_attempt)
             return
         for effect in step.effects:
-            if effect.kind in _PLAIN_EFFECTS and effect.element == NO_ELEMENT:
+            if effect.kind in PLAIN_EFFECTS and effect.element == NO_ELEMENT:
                 record = self.state.runs[effect.run]
                 record.nodes.attempt[effect.node] = effect.attempt
                 if effect.kind in _LAUNCHES and self._has_task(record, effect.node):
@@ -651,42 +614,8 @@ _ATTEMPT_PHASE_AFTER = {
 }
 
 
-def _effects_of(turn: Turn) -> list[Effect]:
-    columns = (
-        turn.effect_kind,
-        turn.effect_run,
-        turn.effect_node,
-        turn.effect_attempt,
-        turn.effect_element,
-        turn.effect_argument,
-    )
-    return [Effect(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
-
-
 def _columns(steps: Sequence[Step], *names: str) -> list[NDArray[Any]]:
     return [np.concatenate([getattr(step.turn, name) for step in steps]) for name in names]
-
-
-def _is_plain(events: EventColumns, turn: Turn, effects: Sequence[Effect]) -> bool:
-    return (
-        _all_in(events.kind, _PLAIN_EVENTS)
-        and _all_in(turn.transition_phase, _PLAIN_PHASES)
-        and NO_NODE not in turn.transition_node.tolist()
-        and _are_beginnings(turn, effects)
-        and not len(turn.refused_event)
-        and not turn.absorbed
-    )
-
-
-def _are_beginnings(turn: Turn, effects: Sequence[Effect]) -> bool:
-    """Whether effects do no more than begin nodes."""
-    if len(effects) < _COLUMNAR_MIN:
-        return all(effect.kind in _PLAIN_EFFECTS and effect.element == NO_ELEMENT for effect in effects)
-    return _all_in(turn.effect_kind, _PLAIN_EFFECTS) and bool((turn.effect_element == NO_ELEMENT).all())
-
-
-def _all_in(column: NDArray[np.uint8], values: Sequence[int]) -> bool:
-    return bool(np.isin(column, values).all()) if len(column) >= _COLUMNAR_MIN else set(column.tolist()) <= {*values}
 
 
 def _came_from_elsewhere(record: ExecutionRecord, event: Event) -> bool:

@@ -37,7 +37,7 @@ from flyte_kernel.engine.facts import (
     SignalAwaited,
     SignalSet,
 )
-from flyte_kernel.engine.fold import SYSTEM_ATTEMPTS_EXTRA, Applied, Effect, Fold, Step
+from flyte_kernel.engine.fold import SYSTEM_ATTEMPTS_EXTRA, Applied, Fold
 from flyte_kernel.engine.gathering import Maps
 from flyte_kernel.engine.growth import Growths
 from flyte_kernel.engine.launching import TaskLauncher
@@ -48,6 +48,7 @@ from flyte_kernel.engine.records import ExecutionRecord
 from flyte_kernel.engine.settings import Settings
 from flyte_kernel.engine.snapshots import restore_fold, snapshot_fold
 from flyte_kernel.engine.state import State
+from flyte_kernel.engine.steps import Effect, Step
 from flyte_kernel.engine.submission import create_child_execution, end_execution
 from flyte_kernel.engine.takeover import TakeOver
 from flyte_kernel.engine.turns import NEW_GRAPH, NEW_RUN, Decision, Event, EventColumns, decode_turn, encode_turn

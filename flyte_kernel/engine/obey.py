@@ -24,7 +24,6 @@ from flyte_kernel.engine.conditions import decide
 from flyte_kernel.engine.data import NodeData
 from flyte_kernel.engine.facts import AttemptObserved, Fact, GraphGrown
 from flyte_kernel.engine.failures import failure_of, is_passing
-from flyte_kernel.engine.fold import Effect
 from flyte_kernel.engine.gates import awaited_signal, decide_gate_opened, sleep_ns
 from flyte_kernel.engine.gathering import Maps
 from flyte_kernel.engine.growth import Growths
@@ -36,6 +35,7 @@ from flyte_kernel.engine.programs import Programs
 from flyte_kernel.engine.records import ExecutionRecord
 from flyte_kernel.engine.space import HeldWork, is_disk_full
 from flyte_kernel.engine.state import State
+from flyte_kernel.engine.steps import Effect
 from flyte_kernel.engine.takeover import TakeOver
 from flyte_kernel.engine.turns import NEW_GRAPH, Decision, Event
 from flyte_kernel.errors import InternalError, StorageFullError, UnavailableError

@@ -86,7 +86,7 @@ class EventColumns:
 
     def rows(self) -> list[Event]:
         """Turn columns back into rows."""
-        return [Event(*row) for row in zip(*(column.tolist() for column in self.columns()), strict=True)]
+        return list(map(Event._make, zip(*[column.tolist() for column in self.columns()], strict=True)))
 
 
 class TurnRecord(msgspec.Struct, frozen=True, array_like=True):

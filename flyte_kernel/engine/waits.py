@@ -16,10 +16,10 @@ from flyte_kernel.catalog.keys import is_cacheable
 from flyte_kernel.compile.program import Program
 from flyte_kernel.compile.scope import START_NODE
 from flyte_kernel.engine.data import NodeData
-from flyte_kernel.engine.fold import Effect
 from flyte_kernel.engine.ports import TaskPlugin, WaitingPlugin
 from flyte_kernel.engine.programs import Programs
 from flyte_kernel.engine.records import ExecutionRecord
+from flyte_kernel.engine.steps import Effect
 from flyte_kernel.engine.turns import Event
 from flyte_kernel.ids import NO_ELEMENT
 from flyte_kernel.phases import EffectKind, EventKind, NodeKind

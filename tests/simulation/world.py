@@ -388,7 +388,7 @@ def _replayed(journal: SimulatedJournal) -> Fold:
     """Fold everything from the beginning, by columns wherever there are two rows of a kind."""
     state = State()
     fold = Fold(state, Kernel(system_attempts_extra=SYSTEM_ATTEMPTS_EXTRA), Programs(state.registry), {})
-    with mock.patch("flyte_kernel.engine.fold._COLUMNAR_MIN", 2):
+    with mock.patch("flyte_kernel.engine.fold.COLUMNAR_MIN", 2):
         for sequence, payload in journal.replay(0):
             fold.apply(*decode_turn(sequence, payload))
     return fold

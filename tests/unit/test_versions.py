@@ -9,10 +9,11 @@ from flyte_kernel.compile.identifiers import entity_id
 from flyte_kernel.compile.task import compile_task
 from flyte_kernel.compile.workflow import compile_workflow
 from flyte_kernel.engine.facts import ExecutionCreated, WorkflowRegistered
-from flyte_kernel.engine.fold import Applied, Fold, Step
+from flyte_kernel.engine.fold import Applied, Fold
 from flyte_kernel.engine.programs import Programs
 from flyte_kernel.engine.registration import workflow_closure
 from flyte_kernel.engine.state import State
+from flyte_kernel.engine.steps import Step
 from flyte_kernel.engine.turns import Event, EventColumns
 from flyte_kernel.ids import ExecutionId
 from flyte_kernel.phases import EventKind, RunPhase
