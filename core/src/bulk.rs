@@ -1,4 +1,4 @@
-//! Many tasks of one run that succeed one after the other: what most turns consist of, without the ceremony of single
+//! Many tasks of one run that start or succeed one after the other: what most turns consist of, without the ceremony of single
 //! events.
 //!
 //! The outcome is the same as event by event. Successes are counted down at their downstreams as they come, but columns
@@ -67,6 +67,40 @@ impl Stepper<'_> {
             self.follow_up();
         }
         index - first
+    }
+
+    /// Applies events from `first` on for as long as they are plain starts of this run; returns how many were.
+    pub(crate) fn on_starts(&mut self, events: &Events<'_>, first: usize) -> usize {
+        if !self.is_plain_run() {
+            return 0;
+        }
+        let mut index = first;
+        while index < events.len() && self.is_start(events, index) {
+            let node = events.node[index];
+            if !self.is_plain_task(node, events.attempt[index])
+                || self.run.phase_of(node) != Phase::Queued
+                || self.run.is_started(node)
+            {
+                break;
+            }
+            self.run.set_started(node);
+            self.run.set_phase(node, Phase::Running);
+            index += 1;
+        }
+        let run = &*self.run;
+        let attempt = |node| run.attempt(node);
+        let started = &events.node[first..index];
+        self.turn
+            .transitions_of(self.index, started, Phase::Running, attempt);
+        index - first
+    }
+
+    #[inline]
+    fn is_start(&self, events: &Events<'_>, index: usize) -> bool {
+        events.kind[index] == EventKind::AttemptStarted as u8
+            && events.run[index] == self.index
+            && events.element[index] == NONE
+            && events.argument[index] == 0
     }
 
     /// Whether launches in this run are nothing but launches.

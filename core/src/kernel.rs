@@ -90,31 +90,28 @@ impl Kernel {
         }
         let mut index = 0;
         while index < events.len() {
-            let successes = self.on_successes(now, events, index, turn);
-            if successes == 0 {
+            let plain = self.on_plain(now, events, index, turn);
+            if plain == 0 {
                 self.on_row(now, events, index, turn);
             }
-            index += successes.max(1);
+            index += plain.max(1);
         }
         Ok(())
     }
 
-    /// Applies as many events from `first` on as are plain successes of one run; returns how many were.
+    /// Applies as many events from `first` on as are plain starts or successes of one run; returns how many were.
     #[inline]
-    fn on_successes(
-        &mut self,
-        now: i64,
-        events: &Events<'_>,
-        first: usize,
-        turn: &mut Turn,
-    ) -> usize {
-        if events.kind[first] != EventKind::AttemptSucceeded as u8 {
+    fn on_plain(&mut self, now: i64, events: &Events<'_>, first: usize, turn: &mut Turn) -> usize {
+        let is_start = events.kind[first] == EventKind::AttemptStarted as u8;
+        if !is_start && events.kind[first] != EventKind::AttemptSucceeded as u8 {
             return 0;
         }
         let Some(mut stepper) = self.stepper(now, events.run[first], turn) else {
             return 0;
         };
-        let count = if events.element[first] == NONE {
+        let count = if is_start {
+            stepper.on_starts(events, first)
+        } else if events.element[first] == NONE {
             stepper.on_successes(events, first)
         } else {
             stepper.on_element_successes(events, first)

@@ -522,7 +522,9 @@ def successes(kind: NodeKind, event: Event) -> tuple[int, ...]:
     """How an attempt without failure may end: an end node only by itself, an element never as not wanted."""
     if kind == NodeKind.END:
         return (0,)
-    return (0, 1) if is_about_element(event) else (0, 1, 2)
+    if is_about_element(event):
+        return (0, 1)
+    return (0, 1, 2)
 
 
 def is_about_element(event: Event) -> bool:
