@@ -25,7 +25,7 @@ demo: setup ## start a server, register examples/, run them on real data, show t
 
 test: setup ## every test of the project
 	cargo test --workspace --exclude flyte-kernel-py --locked --release
-	$(RUN) pytest
+	UV=$(UV) $(RUN) pytest
 
 check: setup ## format, lints and types of Rust and Python, the stub, the import contracts
 	cargo fmt --all --check
@@ -56,7 +56,7 @@ bench-compare: bench ## fail if a row is farther from its limit than in bench/ba
 	$(RUN) python -m bench.compare
 
 bench: setup ## measure against rivals and limits, print the table
-	$(RUN) python -m bench
+	UV=$(UV) $(RUN) python -m bench $(WHAT)
 
 clean: ## remove everything that was built
 	rm -rf target .venv .tools dist flyte_kernel/_core*.so

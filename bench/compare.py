@@ -15,21 +15,28 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from bench.records import Record
+
 RECORDS = Path("bench/records")
 BASELINE = Path("bench/baseline.json")
 WORSE_MAX = 1.25  # a guess: what two runs on a busy machine differ by
 
 
 def ratios(records: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Return the same for records as they are stored."""
+    return ratios_of([Record(**record) for record in records])
+
+
+def ratios_of(records: Sequence[Record]) -> dict[str, float]:
     """Return by row how many times worse than its limit it is; more is worse, whatever the unit."""
-    limits = {(r["workload"], r["unit"]): r["value"] for r in records if r["role"] == "limit"}
+    limits = {(record.workload, record.unit): record.value for record in records if record.role == "limit"}
     found = {}
     for record in records:
-        limit = limits.get((record["workload"], record["unit"]))
-        if record["role"] == "ours" and limit and record["value"]:
-            is_rate = record["unit"].endswith(("/s", "a second"))
-            ratio = limit / record["value"] if is_rate else record["value"] / limit
-            found[f"{record['workload']}: {record['name']}"] = round(ratio, 3)
+        limit = limits.get((record.workload, record.unit))
+        if record.role == "ours" and limit and record.value:
+            is_rate = record.unit.endswith(("/s", "a second"))
+            ratio = limit / record.value if is_rate else record.value / limit
+            found[f"{record.workload}: {record.name}"] = round(ratio, 3)
     return found
 
 

@@ -39,7 +39,7 @@ def step(kernel: Kernel, *columns: object) -> Turn:
 
 
 def drive_runs(graph: Graph, count: int) -> tuple[float, int]:
-    """Let many runs go through their graph together, a frontier of a batch at a time; return seconds and transitions."""
+    """Let many runs go through their graph together, a batch at a time; return seconds and transitions."""
     kernel, transitions = Kernel(), 0
     index = kernel.add_graph(graph)
     began = time.perf_counter()
@@ -101,13 +101,25 @@ def elements(count: int) -> None:
     workload = f"{count:,} elements of a map succeed"
     seconds, succeeded = min(succeed_elements(count) for _ in range(3))
     goal = "<= 4x a byte flip, for whole maps"
-    say(Record(workload, "flyte_kernel, an event each", "ours", seconds / count * 1e9, "ns an element", goal, str(succeeded)))
+    say(
+        Record(
+            workload,
+            "flyte_kernel, an event each",
+            "ours",
+            seconds / count * 1e9,
+            "ns an element",
+            goal,
+            str(succeeded),
+        )
+    )
     phases = np.zeros(count, np.uint8)
     phases.fill(1)
     began = time.perf_counter()
     phases.fill(int(NodePhase.SUCCEEDED))
     flip = time.perf_counter() - began
-    say(Record(workload, "byte flip", "limit", flip / count * 1e9, "ns an element", check=str(int((phases == 3).sum()))))
+    say(
+        Record(workload, "byte flip", "limit", flip / count * 1e9, "ns an element", check=str(int((phases == 3).sum())))
+    )
     element, table = np.arange(count, dtype=np.uint32), np.zeros(count, np.uint8)
     began = time.perf_counter()
     table[element] = int(NodePhase.SUCCEEDED)

@@ -8,6 +8,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -15,11 +16,13 @@ import psutil
 
 from bench.records import Record
 from bench.workloads import layered_graph
-from flyte_kernel import EventKind, Graph, Kernel
+from flyte_kernel import EventKind, Graph, Kernel, map
 from flyte_kernel.ids import NO_ELEMENT
 
 NODES, SMOKE_NODES = 1_000_000, 20_000
 RUNS, SMOKE_RUNS = 100_000, 500
+IDLE_RUNS, SMOKE_IDLE_RUNS = 1_000_000, 10_000
+ITEMS, SMOKE_ITEMS = 1_000_000, 10_000
 ELEMENTS, SMOKE_ELEMENTS = 100_000_000, 100_000
 SEED = 20_260_101
 _WINDOW = 16_384
@@ -37,6 +40,22 @@ def grown(work: Callable[[], T]) -> tuple[int, T]:
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
     return psutil.Process().memory_info().rss - before, kept
+
+
+def peak(work: Callable[[], T]) -> tuple[int, T]:
+    """Return by how many bytes the process has grown at most while it worked, and what came of it."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5")  # the high water mark begins anew (proc(5))
+    before = psutil.Process().memory_info().rss
+    result = work()
+    status = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines())
+    return int(status["VmHWM"].split()[0]) * 1024 - before, result
+
+
+def no_op(item: int) -> int:
+    """Return the item."""
+    return item
 
 
 def say(name: str, value: float, unit: str, goal: str, check: object) -> None:
@@ -87,6 +106,23 @@ def main(arguments: Sequence[str] = ()) -> None:
     shape = Graph.from_edges(small.node_count, small.source, small.target)
     size, kernel = grown(lambda: many_runs(shape, runs))
     say(f"{runs:,} runs of 100 nodes", size / 1e6, "MB", "<= 600 MB for 100,000", kernel.run_count)
+    del kernel
+    idle = SMOKE_IDLE_RUNS if smoke else IDLE_RUNS
+    nothing = np.empty(0, np.uint32)
+    single = Graph.from_edges(1, nothing, nothing)
+    size, kernel = grown(lambda: many_runs(single, idle))
+    say(f"{idle:,} idle runs of a node", size / 1e6, "MB", "<= 600 MB for a million", kernel.run_count)
+    del kernel
+    items = SMOKE_ITEMS if smoke else ITEMS
+    size, mapped = peak(lambda: map(no_op, range(items)))
+    say(
+        f"map over {items:,} items, at most above idle",
+        size / 1e6,
+        "MB",
+        "<= 100 MB for a million",
+        len(mapped.results),
+    )
+    del mapped
     size, kernel = grown(lambda: large_map(elements))
     say(f"a map of {elements:,} elements", size / 1e6, "MB", "<= 1 GB for 100 million", kernel.map_counts(0, 0)[2])
     say("an element", size / elements, "B", "<= 2 B", "")

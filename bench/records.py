@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from importlib import metadata
@@ -15,7 +17,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-__all__ = ["Record", "in_own_process", "machine", "print_table", "write_records"]
+__all__ = ["Record", "in_environment_of_its_own", "in_own_process", "machine", "print_table", "write_records"]
 
 PACKAGES = ("numpy", "grpcio", "duckdb", "flyteidl", "flytekit", "rustworkx", "networkx")
 
@@ -51,15 +53,43 @@ def machine() -> dict[str, str]:
     }
 
 
-def in_own_process(module: str, *arguments: str, timeout_s: int = 600) -> list[Record]:
-    """Run a bench module that prints records as JSON lines; what goes wrong becomes a row that says so."""
-    command = [sys.executable, "-m", module, *arguments]
-    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout_s)
+def in_own_process(module: str, *arguments: str, beside: Sequence[str] = (), timeout_s: int = 600) -> list[Record]:
+    """Run a bench module that prints records as JSON lines; what goes wrong becomes a row that says so.
+
+    `beside` are packages that it needs beside the project's own.
+    """
+    packages = [word for package in beside for word in ("--with", package)]
+    python = [_uv(), "run", "--quiet", "--no-sync", *packages, "python"] if beside else [sys.executable]
+    return _records_of(module, [*python, "-m", module, *arguments], timeout_s, dict(os.environ))
+
+
+def _uv() -> str:
+    """Return the uv that the Makefile names, or the one on the path, or the one that the Makefile fetched."""
+    return os.environ.get("UV") or shutil.which("uv") or str(Path(__file__).parents[1] / ".tools/bin/uv")
+
+
+def _records_of(what: str, command: list[str], timeout_s: int, environment: dict[str, str]) -> list[Record]:
+    try:
+        result = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=timeout_s, env=environment
+        )
+    except (subprocess.TimeoutExpired, FileNotFoundError) as error:
+        return [Record(what, "", "ours", None, "", error=str(error)[:200])]
     records = [Record(**json.loads(line)) for line in result.stdout.splitlines() if line.startswith("{")]
     if result.returncode:
         last = (result.stderr.strip().splitlines() or ["no message"])[-1]
-        records.append(Record(module, " ".join(arguments), "ours", None, "", error=last[:200]))
+        records.append(Record(what, "", "ours", None, "", error=last[:200]))
     return records
+
+
+def in_environment_of_its_own(script: str, *arguments: str, timeout_s: int = 600) -> list[Record]:
+    """Run a script of bench/rivals in the environment that its header pins; what goes wrong becomes a row that says so.
+
+    uv makes the environment.
+    """
+    path, root = Path("bench/rivals") / f"{script}.py", Path(__file__).parents[1]
+    command = [_uv(), "run", "--quiet", "--no-project", "--script", str(path), *arguments]
+    return _records_of(script, command, timeout_s, {**os.environ, "PYTHONPATH": str(root)})
 
 
 def write_records(records: list[Record], folder: Path) -> Path:

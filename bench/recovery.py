@@ -81,7 +81,10 @@ def recovery(nodes: int) -> None:
     with tempfile.TemporaryDirectory(prefix="bench-recovery-") as name:
         folder = Path(name) / "journal"
         events = written(folder, Graph.from_edges(*edges))
-        ours, bare = (min(times) for times in zip(*[(reopened(folder), bare_replay(folder, edges, events)) for _ in range(3)], strict=True))
+        ours, bare = (
+            min(times)
+            for times in zip(*[(reopened(folder), bare_replay(folder, edges, events)) for _ in range(3)], strict=True)
+        )
     workload = f"replay of {events:,} events of {nodes:,} nodes"
     say(Record(workload, "DurableKernel", "ours", ours * 1e3, "ms", goal="<= 3.5x", check=str(events)))
     say(Record(workload, "read the files, sort the edges, write the phases", "limit", bare * 1e3, "ms"))
@@ -91,11 +94,13 @@ def links(count: int) -> tuple[float, float]:
     """Return the median microseconds of a link of a durable chain, and of a bare write of its events with fdatasync."""
     line = np.arange(count - 1, dtype=np.uint32)
     ours, bare = [], []
-    with tempfile.TemporaryDirectory(prefix="bench-links-") as name, open(f"{name}/bare", "wb", buffering=0) as file:
+    with tempfile.TemporaryDirectory(prefix="bench-links-") as name, Path(name, "bare").open("wb", buffering=0) as file:
         file.write(bytes(count * 4096))
         os.fsync(file.fileno())
         with DurableKernel(f"{name}/journal") as kernel:
-            turn = kernel.step(0, *columns(EventKind.RUN_CREATED, 0, kernel.add_graph(Graph.from_edges(count, line, line + 1)), 0))
+            turn = kernel.step(
+                0, *columns(EventKind.RUN_CREATED, 0, kernel.add_graph(Graph.from_edges(count, line, line + 1)), 0)
+            )
             for link in range(count):
                 event = columns(EventKind.ATTEMPT_SUCCEEDED, 0, turn.effect_node, turn.effect_attempt)
                 began = time.perf_counter()

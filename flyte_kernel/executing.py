@@ -18,10 +18,12 @@ from numpy.typing import NDArray
 from flyte_kernel._core import Graph, Journal, Run
 from flyte_kernel.errors import CorruptRecordError, StateError
 from flyte_kernel.phases import RunPhase
-from flyte_kernel.pools import opened
+from flyte_kernel.pools import InlineExecutor, opened
 from flyte_kernel.progress import Progress, progress_of
 
 __all__ = ["Execution", "execute"]
+
+_CALLS_A_WORKER = 3  # a guess: one that runs and two that wait
 
 
 @dataclass
@@ -66,14 +68,20 @@ def execute(
     """Call `function(node)` for every node, each after those it waits for; return how all ended.
 
     `executor` is "inline", "threads", "processes", "asyncio" (`function` is a coroutine function then) or a
-    concurrent.futures pool; `workers` how many calls are out at once. With `pass_results` the function also gets a
+    concurrent.futures pool; `workers` how many calls run at once. With `pass_results` the function also gets a
     mapping of the results of the nodes that it waits for. Errors of type `retry_on` are tried again as often as the
     graph's attempts_max allows, others end the node. With a `folder` every end is durable before anything follows from
     it, results included (pickled); the same call continues where it was, StateError if the folder is another graph's.
     Ctrl-C calls everything off and raises KeyboardInterrupt once what runs has ended.
     """
     run = Run(graph, max_parallelism=max_parallelism, fails_late=fails_late, priority=priority)
-    with _Diary(folder, graph) as diary, opened(executor, workers) as (pool, at_once):
+    with (
+        _Diary(folder, graph) as diary,
+        opened(executor, workers, calls_a_worker=_CALLS_A_WORKER) as (
+            pool,
+            at_once,
+        ),
+    ):
         driver = _Driver(run, diary, function, pool, retry_on, upstream=_upstream(graph) if pass_results else None)
         try:
             driver.drive(at_once, progress_of(progress))
@@ -108,13 +116,36 @@ class _Driver:
         self._ended: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
 
     def drive(self, at_once: int, tell: Callable[[int, int], object]) -> None:
+        if isinstance(self._pool, InlineExecutor):
+            self._drive_inline(tell)
+            return
         total = len(self._run.graph)
         while True:
             self._launch(at_once)
             if not self._out:
                 break
             self._take(self._ended.get())
+            while not self._ended.empty():
+                self._take(self._ended.get())
             tell(len(self._results), total)
+
+    def _drive_inline(self, tell: Callable[[int, int], object]) -> None:
+        """Nothing is ever under way beside the call itself, so no future is needed."""
+        total, run = len(self._run.graph), self._run
+        known, results, calls = self._diary.results, self._results, self._calls
+        while (node := run.take_one()) is not None:
+            if node in known:
+                results[node] = known[node]
+                run.succeed(node)
+                continue
+            calls[node] += 1
+            try:
+                result = self._function(*self._arguments(node))
+            except Exception as error:
+                self._on_error(node, error)
+            else:
+                self._on_result(node, result)
+            tell(len(results), total)
 
     def _launch(self, at_once: int) -> None:
         while len(self._out) < at_once:
@@ -130,13 +161,14 @@ class _Driver:
 
     def _submit(self, node: int) -> None:
         self._calls[node] += 1
-        arguments: tuple[Any, ...] = (node,)
-        if self._upstream is not None:
-            needed: Mapping[int, Any] = {other: self._results[other] for other in self._upstream[node]}
-            arguments = (node, needed)
-        future = self._pool.submit(self._function, *arguments)
+        future = self._pool.submit(self._function, *self._arguments(node))
         self._out[future] = node
         future.add_done_callback(self._ended.put)
+
+    def _arguments(self, node: int) -> tuple[Any, ...]:
+        if self._upstream is None:
+            return (node,)
+        return node, {other: self._results[other] for other in self._upstream[node]}
 
     def _take(self, future: Future[Any]) -> None:
         node = self._out.pop(future)
@@ -145,14 +177,22 @@ class _Driver:
             return
         error = future.exception()
         if error is None:
-            result = future.result()
-            self._diary.write(node, result)
-            self._results[node] = result
-            self._errors.pop(node, None)
-            self._run.succeed(node)
+            self._on_result(node, future.result())
         else:
-            self._errors[node] = error
-            self._run.fail(node, recoverable=isinstance(error, self._retry_on))
+            self._on_error(node, error)
+
+    def _on_result(self, node: int, result: Any) -> None:
+        self._diary.write(node, result)
+        self._results[node] = result
+        self._errors.pop(node, None)
+        self._run.succeed(node)
+
+    def _on_error(self, node: int, error: BaseException) -> None:
+        self._errors[node] = error
+        self._run.fail(node, recoverable=isinstance(error, self._retry_on))
+        called_off = set(self._run.cancelled().tolist())
+        for future in [future for future, other in self._out.items() if other in called_off]:
+            future.cancel()  # unless it runs already
 
     def execution(self) -> Execution:
         return Execution(

@@ -58,6 +58,8 @@ class LoopExecutor(Executor):
             task.cancel()
 
 
+_COROUTINES_MAX = 1024
+
 _KINDS: dict[str, Callable[[int], Executor]] = {
     "inline": lambda _: InlineExecutor(),
     "threads": lambda workers: ThreadPoolExecutor(workers, thread_name_prefix="flyte-kernel"),
@@ -66,9 +68,17 @@ _KINDS: dict[str, Callable[[int], Executor]] = {
 }
 
 
+def _at_once(executor: str, workers: int | None, count: int) -> int:
+    if executor == "asyncio":
+        return workers or _COROUTINES_MAX
+    return 1 if executor == "inline" else count
+
+
 @contextmanager
-def opened(executor: str | Executor, workers: int | None) -> Iterator[tuple[Executor, int]]:
+def opened(executor: str | Executor, workers: int | None, *, calls_a_worker: int = 1) -> Iterator[tuple[Executor, int]]:
     """Give an executor and how many calls it is worth having out at once; one of the caller's own stays open.
+
+    With more than one of the `calls_a_worker` none waits for this thread, but some have been handed out that wait.
 
     An exception, Ctrl-C among them, cancels what has not begun and waits for what has.
     """
@@ -80,7 +90,7 @@ def opened(executor: str | Executor, workers: int | None) -> Iterator[tuple[Exec
         raise InvalidArgumentError(f"executor must be one of {', '.join(_KINDS)} or a pool, not {executor!r}")
     pool = _KINDS[executor](count)
     try:
-        yield pool, (1 if executor == "inline" else 1024 if executor == "asyncio" and workers is None else count)
+        yield pool, _at_once(executor, workers, count * calls_a_worker)
     except BaseException:
         pool.shutdown(wait=True, cancel_futures=True)
         raise

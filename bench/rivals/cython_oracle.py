@@ -1,7 +1,7 @@
 """What the Rust core is worth: the slow obvious model of the tests, as Python and compiled by Cython, beside the core.
 
-The model looks at every node after every event, so the graph is small. Runs in the project's environment with Cython and
-setuptools beside it, and needs a C compiler.
+The model looks at every node after every event, so the graph is small. Runs in the project's environment with Cython
+and setuptools beside it, and needs a C compiler.
 """
 
 from __future__ import annotations
@@ -24,7 +24,11 @@ from flyte_kernel import Graph
 
 SIZE, SMOKE_SIZE = (200, 400, 10), (20, 40, 4)
 MODULES = ("oracle_state", "oracle_maps", "oracle")
-_BUILD = "from setuptools import setup; from Cython.Build import cythonize; setup(ext_modules=cythonize({paths}, compiler_directives={{'annotation_typing': False}}))"
+_BUILD = """
+from Cython.Build import cythonize
+from setuptools import setup
+setup(ext_modules=cythonize({paths}, compiler_directives={{"annotation_typing": False}}))
+"""
 
 
 def drive_model(size: tuple[int, int, int]) -> tuple[float, int]:

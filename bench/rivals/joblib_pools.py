@@ -17,7 +17,7 @@ def main() -> None:
     fan, _ = sizes()
     for backend in ("threading", "loky"):
         with Parallel(n_jobs=2, backend=backend) as pool:
-            tell(FAN, f"joblib, {backend}", fan, lambda: pool(delayed(same)(n) for n in range(fan)))  # noqa: B023
+            tell(FAN, f"joblib, {backend}", fan, lambda: pool(delayed(same)(n) for n in range(fan)))
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ def chained(count: int) -> list[int]:
 
 def main() -> None:
     """Print the records."""
-    fan, chain = sizes()
+    fan, chain = (max(1, size // 10) for size in sizes())  # it takes a fifth of a second a task
     tell(FAN, "Prefect", fan, lambda: side_by_side(fan), rounds=1)
     tell(CHAIN, "Prefect", chain, lambda: chained(chain), rounds=1)
 

@@ -10,11 +10,12 @@ import os
 from typing import Any
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # its workers are to use this environment as it is
 
-import ray  # noqa: E402
+import ray
 
-from bench.rivals import standard_library  # noqa: E402
-from bench.rivals.told import CHAIN, FAN, sizes, tell  # noqa: E402
+from bench.rivals import standard_library
+from bench.rivals.told import CHAIN, FAN, sizes, tell
 
 same, after = ray.remote(standard_library.same), ray.remote(standard_library.after)
 

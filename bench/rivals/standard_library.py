@@ -43,9 +43,9 @@ def main() -> None:
     tell(CHAIN, "bare Python calls", chain, lambda: called(chain), role="limit")
     for name, kind in (("threads", ThreadPoolExecutor), ("processes", ProcessPoolExecutor)):
         with kind(2) as pool:
-            submitted = lambda: [future.result() for future in [pool.submit(same, n) for n in range(fan)]]  # noqa: B023, E731
+            submitted = lambda: [future.result() for future in [pool.submit(same, n) for n in range(fan)]]  # noqa: E731
             tell(FAN, f"concurrent.futures, {name}", fan, submitted)
-            tell(CHAIN, f"concurrent.futures, {name}", chain, lambda: chained(pool, chain))  # noqa: B023
+            tell(CHAIN, f"concurrent.futures, {name}", chain, lambda: chained(pool, chain))
 
 
 if __name__ == "__main__":

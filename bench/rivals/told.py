@@ -1,4 +1,4 @@
-"""What every rival's script shares: sizes from the command line, times, records as JSON lines. Standard library only."""
+"""What every rival's script shares: sizes, times, records as JSON lines; the standard library suffices for it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import json
 import time
 from collections.abc import Callable, Sequence
 
-__all__ = ["FAN", "CHAIN", "digest", "sizes", "tell", "timed"]
+__all__ = ["CHAIN", "FAN", "digest", "sizes", "tell", "timed"]
 
 FAN, CHAIN = "fan", "chain"
-_WORKLOADS = {FAN: "{:,} tasks side by side that do nothing", CHAIN: "chain of {:,} tasks that do nothing"}
+_WORKLOADS = {FAN: "tasks side by side that do nothing", CHAIN: "tasks in a chain that do nothing"}
 
 
 def sizes() -> tuple[int, int]:
@@ -45,5 +45,5 @@ def tell(
     seconds, results = timed(work, rounds)
     if results != list(range(count)):
         raise SystemExit(f"{name} returned {len(results)} results, {results[:5]} …, instead of 0 to {count - 1}")
-    record = {"workload": _WORKLOADS[shape].format(count), "name": name, "role": role, "unit": "us a task"}
+    record = {"workload": _WORKLOADS[shape], "name": f"{name}, {count:,} of them", "role": role, "unit": "us a task"}
     print(json.dumps({**record, "value": seconds / count * 1e6, "check": digest(results)}), flush=True)

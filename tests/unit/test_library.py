@@ -10,7 +10,8 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 
 import networkx
@@ -259,6 +260,29 @@ def test_execute_in_processes_and_loops_and_pools() -> None:
         assert flyte_kernel.execute(DIAMOND, square, executor=pool).results == expected
     with pytest.raises(InvalidArgumentError, match="not 'fibres'"):
         flyte_kernel.execute(DIAMOND, square, executor="fibres")
+
+
+class WaitingPool(Executor):
+    """Begins nothing; the first call fails once there are three."""
+
+    def __init__(self) -> None:
+        self.futures: list[Future[object]] = []
+
+    def submit(self, fn: Callable[..., object], /, *args: object, **kwargs: object) -> Future[object]:  # noqa: ARG002
+        self.futures.append(Future())
+        if len(self.futures) == 3:
+            self.futures[0].set_running_or_notify_cancel()
+            self.futures[0].set_exception(ValueError("no"))
+        return self.futures[-1]
+
+
+def test_what_has_not_begun_is_called_off_after_a_failure() -> None:
+    graph = Graph.from_edges(10, np.empty(0, np.uint32), np.empty(0, np.uint32))
+    pool = WaitingPool()
+    execution = flyte_kernel.execute(graph, str, executor=pool, workers=3)
+    assert execution.phase == RunPhase.FAILED
+    assert [future.cancelled() for future in pool.futures] == [False, True, True]
+    assert execution.phases[:3].tolist() == [NodePhase.FAILED, NodePhase.ABORTED, NodePhase.ABORTED]
 
 
 def test_execute_tries_again_and_tells_what_failed() -> None:
