@@ -57,6 +57,7 @@ bench-compare: bench ## fail if a row is farther from its limit than in bench/ba
 
 bench: setup ## measure against rivals and limits, print the table
 	UV=$(UV) $(RUN) python -m bench $(WHAT)
+	FLYTE_KERNEL_BENCH=real $(RUN) pytest bench -q --benchmark-enable --benchmark-sort=mean --timeout=0
 
 clean: ## remove everything that was built
 	rm -rf target .venv .tools dist flyte_kernel/_core*.so

@@ -93,6 +93,12 @@ impl Line {
         }
         self.ticket[node as usize] = NOWHERE;
         self.count -= 1;
+        if let Entries::Fifo(entries) = &mut self.entries
+            && entries.front().is_some_and(|(_, head)| *head == node)
+        {
+            entries.pop_front();
+            return;
+        }
         let ticket = &self.ticket;
         let waits = |entry_ticket: u32, node: u32| ticket[node as usize] == entry_ticket;
         let limit = (2 * self.count).max(SWEEP_MIN);
