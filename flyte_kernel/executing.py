@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from flyte_kernel._core import Graph, Journal, Run
 from flyte_kernel.errors import CorruptRecordError, StateError
 from flyte_kernel.phases import RunPhase
-from flyte_kernel.pools import InlineExecutor, opened
+from flyte_kernel.pools import InlineExecutor, check_portable, opened
 from flyte_kernel.progress import Progress, progress_of
 
 __all__ = ["Execution", "execute"]
@@ -74,6 +74,7 @@ def execute(
     it, results included (pickled); the same call continues where it was, StateError if the folder is another graph's.
     Ctrl-C calls everything off and raises KeyboardInterrupt once what runs has ended.
     """
+    check_portable(executor, function)
     run = Run(graph, max_parallelism=max_parallelism, fails_late=fails_late, priority=priority)
     with (
         _Diary(folder, graph) as diary,

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from flyte_kernel._core import Journal
 from flyte_kernel.errors import CorruptRecordError, InvalidArgumentError, StateError
 from flyte_kernel.phases import NodePhase
-from flyte_kernel.pools import opened
+from flyte_kernel.pools import check_portable, opened
 from flyte_kernel.progress import Progress, progress_of
 
 __all__ = ["Mapped", "map"]
@@ -59,7 +59,7 @@ class _Chunk(NamedTuple):
 
     first: int
     size: int
-    results: list[Any]
+    results: list[Any] | bytes  # pickled where they had to travel
     errors: dict[int, BaseException]
     seconds: float
 
@@ -95,6 +95,7 @@ def map(
         raise InvalidArgumentError(f"min_success_ratio must be from 0 to 1, not {min_success_ratio}")
     if executor == "asyncio":
         raise InvalidArgumentError("map calls plain functions: for coroutine functions use execute")
+    check_portable(executor, function)
     travels = executor not in ("inline", "threads")
     work = _Work(function, attempts_max, retry_on, keep_results, travels)
     outcome = _Outcome(len(items), min_success_ratio, keep_results)
@@ -126,8 +127,9 @@ class _Work:
             except Exception as error:
                 place = len(results)
                 results.append(self._again(items[place], error, place, errors))
-        seconds = time.perf_counter() - began
-        return _Chunk(first, len(results), results if self.keep_results else [], errors, seconds)
+        size = len(results)
+        kept = _packed(results, errors) if self.keep_results and self.travels else results if self.keep_results else []
+        return _Chunk(first, size, kept, errors, time.perf_counter() - began)
 
     def _calls(self, items: Iterator[Any]) -> Iterator[Any]:
         return _builtin_map(self.function, items)
@@ -162,7 +164,8 @@ class _Outcome:
         last = chunk.first + chunk.size
         self.phases[chunk.first : last] = _SUCCEEDED
         if self.results:
-            self.results[chunk.first : last] = chunk.results
+            packed = chunk.results
+            self.results[chunk.first : last] = pickle.loads(packed) if isinstance(packed, bytes) else packed
         for place, error in chunk.errors.items():
             self.phases[chunk.first + place] = _FAILED
             self.errors[chunk.first + place] = error
@@ -228,6 +231,19 @@ class _Gaps:
 def _gaps(phases: NDArray[np.uint8]) -> _Gaps:
     edges = np.flatnonzero(np.diff(np.concatenate([[0], phases == 0, [0]]).astype(np.int8))).tolist()
     return _Gaps(zip(islice(edges, 0, None, 2), islice(edges, 1, None, 2), strict=True))
+
+
+def _packed(results: list[Any], errors: dict[int, BaseException]) -> bytes:
+    """Pickle results; one that cannot be is an error of its item, not of the whole chunk."""
+    try:
+        return pickle.dumps(results, protocol=5)
+    except Exception:
+        for place, result in enumerate(results):
+            try:
+                pickle.dumps(result, protocol=5)
+            except Exception as error:
+                errors[place], results[place] = _portable(error), None
+        return pickle.dumps(results, protocol=5)
 
 
 def _portable(error: BaseException) -> BaseException:

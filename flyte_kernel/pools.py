@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pickle
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -12,7 +13,7 @@ from typing import Any
 
 from flyte_kernel.errors import InvalidArgumentError
 
-__all__ = ["InlineExecutor", "opened"]
+__all__ = ["InlineExecutor", "check_portable", "opened"]
 
 
 class InlineExecutor(Executor):
@@ -74,6 +75,19 @@ def _at_once(executor: str, workers: int | None, count: int) -> int:
     return 1 if executor == "inline" else count
 
 
+def check_portable(executor: str | Executor, function: Callable[..., Any]) -> None:
+    """Raise InvalidArgumentError for a function that cannot get into another process; pools know what they take."""
+    if executor != "processes":
+        return
+    try:
+        pickle.dumps(function)
+    except Exception as error:
+        raise InvalidArgumentError(
+            f"{function!r} cannot be sent to another process ({error}): define it at the top of a module, "
+            'or use executor="threads"'
+        ) from error
+
+
 @contextmanager
 def opened(executor: str | Executor, workers: int | None, *, calls_a_worker: int = 1) -> Iterator[tuple[Executor, int]]:
     """Give an executor and how many calls it is worth having out at once; one of the caller's own stays open.
@@ -82,6 +96,8 @@ def opened(executor: str | Executor, workers: int | None, *, calls_a_worker: int
 
     An exception, Ctrl-C among them, cancels what has not begun and waits for what has.
     """
+    if workers is not None and workers < 1:
+        raise InvalidArgumentError(f"workers must be at least 1, not {workers}")
     count = workers or os.cpu_count() or 1
     if isinstance(executor, Executor):
         yield executor, count

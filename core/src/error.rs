@@ -45,6 +45,12 @@ pub enum CoreError {
     NegativeTimeout { node: u32, timeout: i64 },
     #[error("a graph holds at most {max} nodes and edges, not {found}")]
     TooLarge { found: usize, max: usize },
+    #[error("{nodes} nodes and {edges} edges need {bytes} bytes, more than this machine gives")]
+    NoMemory {
+        nodes: usize,
+        edges: usize,
+        bytes: usize,
+    },
     #[error("there is no run {0}, or it was released")]
     UnknownRun(u32),
     #[error("there is no node {node} in run {run}")]

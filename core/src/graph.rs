@@ -19,6 +19,10 @@ pub(crate) const ORPHANED: u32 = u32::MAX - 1;
 /// `NONE` and `ORPHANED` are no nodes.
 pub(crate) const NODES_MAX: usize = u32::MAX as usize - 2;
 
+/// Rows, counters, and the order of the cycle check.
+const BUILD_BYTES_PER_NODE: usize = 20;
+const BUILD_BYTES_PER_EDGE: usize = 4;
+
 /// Counters of upstreams share their word with two flags (`run.rs`).
 pub(crate) const EDGES_MAX: usize = (1 << 30) - 1;
 
@@ -74,6 +78,7 @@ impl Graph {
         too_large(source.len(), EDGES_MAX)?;
         same_length("target", target.len(), source.len())?;
         check_columns(nodes, &columns)?;
+        check_memory(nodes, source.len())?;
         let (offset, sorted, indegree) = rows(nodes, source, target)?;
         let mut graph = Graph {
             node_count,
@@ -612,6 +617,21 @@ fn reserved_kind(kind: u8) -> &'static str {
         8 => "DYNAMIC",
         _ => "unknown",
     }
+}
+
+/// Refuses what the machine cannot hold at all, which would otherwise end the process: the allocator is asked once for
+/// all that a build needs at its peak.
+fn check_memory(nodes: usize, edges: usize) -> Result<(), CoreError> {
+    let bytes = nodes
+        .saturating_mul(BUILD_BYTES_PER_NODE)
+        .saturating_add(edges.saturating_mul(BUILD_BYTES_PER_EDGE));
+    Vec::<u8>::new()
+        .try_reserve_exact(bytes)
+        .map_err(|_| CoreError::NoMemory {
+            nodes,
+            edges,
+            bytes,
+        })
 }
 
 fn too_large(found: usize, max: usize) -> Result<(), CoreError> {

@@ -10,6 +10,7 @@ use pyo3::types::{PyAny, PyDict};
 use crate::arrays::{column, optional_column, view};
 use crate::detached::detached;
 use crate::errors::{from_core, kernel_error};
+use crate::numbers::{NodeCount, NodeIndex};
 
 /// A column that is written out when somebody asks for it first: the graph itself keeps defaults as nothing.
 type Column<T> = OnceLock<Vec<T>>;
@@ -69,7 +70,7 @@ impl PyGraph {
     #[expect(clippy::too_many_arguments, reason = "one argument a column")]
     fn from_edges(
         py: Python<'_>,
-        node_count: i64,
+        node_count: NodeCount,
         source: &Bound<'_, PyAny>,
         target: &Bound<'_, PyAny>,
         kind: Option<&Bound<'_, PyAny>>,
@@ -79,12 +80,7 @@ impl PyGraph {
         active_timeout: Option<&Bound<'_, PyAny>>,
         failure_handler: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
-        let node_count = u32::try_from(node_count).map_err(|_| {
-            kernel_error(
-                "GraphError",
-                format!("node_count must be from 0 to 4294967294, not {node_count}"),
-            )
-        })?;
+        let node_count = node_count.0;
         let source = column::<u32>("source", source)?;
         let target = column::<u32>("target", target)?;
         let kind = optional_column::<u8>("kind", kind)?;
@@ -135,12 +131,14 @@ impl PyGraph {
         Ok((made(py, path), weight))
     }
 
-    fn ancestors<'py>(&self, py: Python<'py>, node: u32) -> PyResult<Numbers<'py>> {
+    fn ancestors<'py>(&self, py: Python<'py>, node: NodeIndex) -> PyResult<Numbers<'py>> {
+        let node = node.0;
         self.check(node)?;
         Ok(made(py, detached(py, || self.graph.ancestors_of(node))?))
     }
 
-    fn descendants<'py>(&self, py: Python<'py>, node: u32) -> PyResult<Numbers<'py>> {
+    fn descendants<'py>(&self, py: Python<'py>, node: NodeIndex) -> PyResult<Numbers<'py>> {
+        let node = node.0;
         self.check(node)?;
         Ok(made(py, detached(py, || self.graph.descendants_of(node))?))
     }
@@ -221,7 +219,11 @@ impl PyGraph {
         show(slf, &slf.get().failure_handler, Graph::is_failure_handler)
     }
 
-    fn downstream<'py>(slf: &Bound<'py, Self>, node: u32) -> PyResult<Bound<'py, PyArray1<u32>>> {
+    fn downstream<'py>(
+        slf: &Bound<'py, Self>,
+        node: NodeIndex,
+    ) -> PyResult<Bound<'py, PyArray1<u32>>> {
+        let node = node.0;
         slf.get().check(node)?;
         Ok(view(
             slf.clone().into_any(),

@@ -9,6 +9,7 @@ use pyo3::types::PyBytes;
 
 use crate::detached::detached;
 use crate::errors::kernel_error;
+use crate::numbers::Size;
 
 fn from_journal(error: JournalError) -> PyErr {
     let class = match &error {
@@ -45,8 +46,9 @@ impl PyJournal {
 #[pymethods]
 impl PyJournal {
     #[staticmethod]
-    #[pyo3(signature = (folder, *, segment_bytes=67_108_864))]
-    fn open(py: Python<'_>, folder: PathBuf, segment_bytes: u64) -> PyResult<Self> {
+    #[pyo3(signature = (folder, *, segment_bytes=Size(67_108_864)), text_signature = "(folder, *, segment_bytes=67108864)")]
+    fn open(py: Python<'_>, folder: PathBuf, segment_bytes: Size) -> PyResult<Self> {
+        let segment_bytes = segment_bytes.0 as u64;
         let journal =
             detached(py, || Journal::open(&folder, segment_bytes))?.map_err(from_journal)?;
         Ok(PyJournal {

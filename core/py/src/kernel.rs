@@ -11,6 +11,7 @@ use crate::arrays::{column, view};
 use crate::detached::detached;
 use crate::errors::{from_core, kernel_error};
 use crate::graph::PyGraph;
+use crate::numbers::{Count, GraphIndex, NodeIndex, RunIndex, Size, Time};
 
 #[pyclass(frozen, name = "Kernel", module = "flyte_kernel")]
 pub(crate) struct PyKernel {
@@ -48,8 +49,10 @@ impl PyKernel {
 #[pymethods]
 impl PyKernel {
     #[new]
-    #[pyo3(signature = (*, system_attempts_extra=3, record_transitions=true, story_capacity=8192))]
-    fn new(system_attempts_extra: u32, record_transitions: bool, story_capacity: usize) -> Self {
+    #[pyo3(signature = (*, system_attempts_extra=Count(3), record_transitions=true, story_capacity=Size(8192)), text_signature = "(*, system_attempts_extra=3, record_transitions=True, story_capacity=8192)")]
+    fn new(system_attempts_extra: Count, record_transitions: bool, story_capacity: Size) -> Self {
+        let system_attempts_extra = system_attempts_extra.0;
+        let story_capacity = story_capacity.0;
         PyKernel {
             kernel: Mutex::new(Kernel::new(
                 system_attempts_extra,
@@ -64,7 +67,8 @@ impl PyKernel {
         self.locked(py, |kernel| kernel.add_graph(graph))
     }
 
-    fn release_graph(&self, py: Python<'_>, index: u32) -> PyResult<()> {
+    fn release_graph(&self, py: Python<'_>, index: GraphIndex) -> PyResult<()> {
+        let index = index.0;
         self.tried(py, |kernel| kernel.release_graph(index))
     }
 
@@ -72,7 +76,7 @@ impl PyKernel {
     fn step(
         &self,
         py: Python<'_>,
-        now: i64,
+        now: Time,
         kind: &Bound<'_, PyAny>,
         run: &Bound<'_, PyAny>,
         node: &Bound<'_, PyAny>,
@@ -80,6 +84,7 @@ impl PyKernel {
         element: &Bound<'_, PyAny>,
         argument: &Bound<'_, PyAny>,
     ) -> PyResult<PyTurn> {
+        let now = now.0;
         let kind = column::<u8>("kind", kind)?;
         let run = column::<u32>("run", run)?;
         let node = column::<u32>("node", node)?;
@@ -107,7 +112,8 @@ impl PyKernel {
         self.locked(py, |kernel| kernel.run_count())
     }
 
-    fn is_live(&self, py: Python<'_>, run: u32) -> PyResult<bool> {
+    fn is_live(&self, py: Python<'_>, run: RunIndex) -> PyResult<bool> {
+        let run = run.0;
         self.locked(py, |kernel| {
             kernel
                 .run(run)
@@ -115,16 +121,19 @@ impl PyKernel {
         })
     }
 
-    fn run_phase(&self, py: Python<'_>, run: u32) -> PyResult<u8> {
+    fn run_phase(&self, py: Python<'_>, run: RunIndex) -> PyResult<u8> {
+        let run = run.0;
         self.tried(py, |kernel| Ok(kernel.run(run)?.run_phase() as u8))
     }
 
-    fn phases<'py>(&self, py: Python<'py>, run: u32) -> PyResult<Bound<'py, PyArray1<u8>>> {
+    fn phases<'py>(&self, py: Python<'py>, run: RunIndex) -> PyResult<Bound<'py, PyArray1<u8>>> {
+        let run = run.0;
         let phases = self.tried(py, |kernel| Ok(kernel.run(run)?.phases()))?;
         Ok(read_only(PyArray1::from_vec(py, phases)))
     }
 
-    fn attempts<'py>(&self, py: Python<'py>, run: u32) -> PyResult<Bound<'py, PyArray1<u32>>> {
+    fn attempts<'py>(&self, py: Python<'py>, run: RunIndex) -> PyResult<Bound<'py, PyArray1<u32>>> {
+        let run = run.0;
         let attempts = self.tried(py, |kernel| {
             let found = kernel.run(run)?;
             Ok((0..found.graph().node_count())
@@ -134,7 +143,8 @@ impl PyKernel {
         Ok(read_only(PyArray1::from_vec(py, attempts)))
     }
 
-    fn run_kinds<'py>(&self, py: Python<'py>, run: u32) -> PyResult<Bound<'py, PyArray1<u8>>> {
+    fn run_kinds<'py>(&self, py: Python<'py>, run: RunIndex) -> PyResult<Bound<'py, PyArray1<u8>>> {
+        let run = run.0;
         let kinds = self.tried(py, |kernel| {
             let graph = kernel.run(run)?.graph();
             Ok((0..graph.node_count())
@@ -144,7 +154,12 @@ impl PyKernel {
         Ok(read_only(PyArray1::from_vec(py, kinds)))
     }
 
-    fn run_scopes<'py>(&self, py: Python<'py>, run: u32) -> PyResult<Bound<'py, PyArray1<u32>>> {
+    fn run_scopes<'py>(
+        &self,
+        py: Python<'py>,
+        run: RunIndex,
+    ) -> PyResult<Bound<'py, PyArray1<u32>>> {
+        let run = run.0;
         let scopes = self.tried(py, |kernel| {
             let graph = kernel.run(run)?.graph();
             Ok((0..graph.node_count())
@@ -154,15 +169,19 @@ impl PyKernel {
         Ok(read_only(PyArray1::from_vec(py, scopes)))
     }
 
-    #[pyo3(signature = (run, node, first=0, count=None))]
+    #[pyo3(signature = (run, node, first=Count(0), count=None), text_signature = "($self, run, node, first=0, count=None)")]
     fn element_phases<'py>(
         &self,
         py: Python<'py>,
-        run: u32,
-        node: u32,
-        first: u32,
-        count: Option<u32>,
+        run: RunIndex,
+        node: NodeIndex,
+        first: Count,
+        count: Option<Count>,
     ) -> PyResult<Bound<'py, PyArray1<u8>>> {
+        let run = run.0;
+        let node = node.0;
+        let first = first.0;
+        let count = count.map(|number| number.0);
         let phases = self.tried(py, |kernel| {
             let found = kernel.map_run(run, node)?;
             let size = found.map_counts(node).size;
@@ -171,15 +190,19 @@ impl PyKernel {
         Ok(read_only(PyArray1::from_vec(py, phases)))
     }
 
-    #[pyo3(signature = (run, node, first=0, count=None))]
+    #[pyo3(signature = (run, node, first=Count(0), count=None), text_signature = "($self, run, node, first=0, count=None)")]
     fn element_attempts<'py>(
         &self,
         py: Python<'py>,
-        run: u32,
-        node: u32,
-        first: u32,
-        count: Option<u32>,
+        run: RunIndex,
+        node: NodeIndex,
+        first: Count,
+        count: Option<Count>,
     ) -> PyResult<Bound<'py, PyArray1<u32>>> {
+        let run = run.0;
+        let node = node.0;
+        let first = first.0;
+        let count = count.map(|number| number.0);
         let attempts = self.tried(py, |kernel| {
             let found = kernel.map_run(run, node)?;
             let size = found.map_counts(node).size;
@@ -191,9 +214,11 @@ impl PyKernel {
     fn map_counts(
         &self,
         py: Python<'_>,
-        run: u32,
-        node: u32,
+        run: RunIndex,
+        node: NodeIndex,
     ) -> PyResult<(u32, u32, u32, u32, u32)> {
+        let run = run.0;
+        let node = node.0;
         let counts = self.tried(py, |kernel| Ok(kernel.map_run(run, node)?.map_counts(node)))?;
         let MapCounts {
             size,
@@ -205,16 +230,26 @@ impl PyKernel {
         Ok((size, launched, succeeded, failed, active))
     }
 
-    fn counters(&self, py: Python<'_>, run: u32, node: u32) -> PyResult<(u32, u32, u32)> {
+    fn counters(
+        &self,
+        py: Python<'_>,
+        run: RunIndex,
+        node: NodeIndex,
+    ) -> PyResult<(u32, u32, u32)> {
+        let run = run.0;
+        let node = node.0;
         let (attempt, failures) = self.tried(py, |kernel| kernel.counters(run, node))?;
         Ok((attempt, failures.user, failures.system))
     }
 
-    fn release(&self, py: Python<'_>, run: u32) -> PyResult<()> {
+    fn release(&self, py: Python<'_>, run: RunIndex) -> PyResult<()> {
+        let run = run.0;
         self.tried(py, |kernel| kernel.release(run))
     }
 
-    fn story(&self, py: Python<'_>, run: u32, node: u32) -> PyResult<String> {
+    fn story(&self, py: Python<'_>, run: RunIndex, node: NodeIndex) -> PyResult<String> {
+        let run = run.0;
+        let node = node.0;
         self.locked(py, |kernel| kernel.story(run, node))
     }
 

@@ -10,6 +10,7 @@ mod errors;
 mod graph;
 mod journal;
 mod kernel;
+mod numbers;
 mod run;
 
 use pyo3::prelude::*;

@@ -11,6 +11,7 @@ use crate::arrays::{column, optional_column, view};
 use crate::detached::detached;
 use crate::errors::{from_core, kernel_error};
 use crate::graph::PyGraph;
+use crate::numbers::{Count, NodeIndex, Size, Time};
 
 /// Below this many nodes a call does not let go of the GIL: that would cost more than the work.
 const FEW_NODES: usize = 64;
@@ -104,15 +105,18 @@ fn broken() -> PyErr {
 #[pymethods]
 impl PyRun {
     #[new]
-    #[pyo3(signature = (graph, *, max_parallelism=0, fails_late=false, system_attempts_extra=3, priority=None, now=0))]
+    #[pyo3(signature = (graph, *, max_parallelism=Count(0), fails_late=false, system_attempts_extra=Count(3), priority=None, now=Time(0)), text_signature = "(graph, *, max_parallelism=0, fails_late=False, system_attempts_extra=3, priority=None, now=0)")]
     fn new(
         graph: &Bound<'_, PyGraph>,
-        max_parallelism: u32,
+        max_parallelism: Count,
         fails_late: bool,
-        system_attempts_extra: u32,
+        system_attempts_extra: Count,
         priority: Option<&Bound<'_, PyAny>>,
-        now: i64,
+        now: Time,
     ) -> PyResult<Self> {
+        let max_parallelism = max_parallelism.0;
+        let system_attempts_extra = system_attempts_extra.0;
+        let now = now.0;
         let shape = graph.get().graph.clone();
         let priority = priorities(priority)?;
         let driver = detached(graph.py(), || {
@@ -161,8 +165,9 @@ impl PyRun {
     fn take<'py>(
         &self,
         py: Python<'py>,
-        limit: Option<usize>,
+        limit: Option<Size>,
     ) -> PyResult<Bound<'py, PyArray1<u32>>> {
+        let limit = limit.map(|number| number.0);
         let limit = limit.unwrap_or(usize::MAX);
         let few = limit < FEW_NODES;
         shown(py, self.locked(py, few, |driver| driver.take(limit))?)
@@ -209,7 +214,8 @@ impl PyRun {
         self.locked(py, false, Driver::abort)
     }
 
-    fn tick(&self, py: Python<'_>, now: i64) -> PyResult<()> {
+    fn tick(&self, py: Python<'_>, now: Time) -> PyResult<()> {
+        let now = now.0;
         self.locked(py, false, |driver| driver.tick(now))
     }
 
@@ -241,7 +247,8 @@ impl PyRun {
         Ok(read_only(PyArray1::from_vec(py, counts)))
     }
 
-    fn story(&self, py: Python<'_>, node: u32) -> PyResult<String> {
+    fn story(&self, py: Python<'_>, node: NodeIndex) -> PyResult<String> {
+        let node = node.0;
         self.locked(py, false, |driver| Ok(driver.story(node)))
     }
 
@@ -255,13 +262,14 @@ impl PyRun {
     }
 
     #[staticmethod]
-    #[pyo3(signature = (data, *, max_parallelism=0, priority=None))]
+    #[pyo3(signature = (data, *, max_parallelism=Count(0), priority=None), text_signature = "(data, *, max_parallelism=0, priority=None)")]
     fn restore(
         py: Python<'_>,
         data: &[u8],
-        max_parallelism: u32,
+        max_parallelism: Count,
         priority: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
+        let max_parallelism = max_parallelism.0;
         let priority = priorities(priority)?;
         let driver = detached(py, || Driver::restore(data, max_parallelism, priority))?
             .map_err(from_core)?;
