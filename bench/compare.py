@@ -15,7 +15,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench.records import Record
+from bench.records import Record, times_the_limit
 
 RECORDS = Path("bench/records")
 BASELINE = Path("bench/baseline.json")
@@ -34,9 +34,7 @@ def ratios_of(records: Sequence[Record]) -> dict[str, float]:
     for record in records:
         limit = limits.get((record.workload, record.unit))
         if record.role == "ours" and limit and record.value:
-            is_rate = record.unit.endswith(("/s", "a second"))
-            ratio = limit / record.value if is_rate else record.value / limit
-            found[f"{record.workload}: {record.name}"] = round(ratio, 3)
+            found[f"{record.workload}: {record.name}"] = round(times_the_limit(record, limit), 3)
     return found
 
 

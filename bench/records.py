@@ -17,7 +17,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-__all__ = ["Record", "in_environment_of_its_own", "in_own_process", "machine", "print_table", "write_records"]
+__all__ = [
+    "Record",
+    "in_environment_of_its_own",
+    "in_own_process",
+    "machine",
+    "print_table",
+    "times_the_limit",
+    "write_records",
+]
 
 PACKAGES = ("numpy", "grpcio", "duckdb", "flyteidl", "flytekit", "rustworkx", "networkx")
 
@@ -101,15 +109,21 @@ def write_records(records: list[Record], folder: Path) -> Path:
     return path
 
 
+def times_the_limit(record: Record, limit: float) -> float:
+    """Return how many times worse than its limit a row is; more is worse, whatever the unit."""
+    value = record.value or 0.0
+    return limit / value if record.unit.endswith(("/s", "a second")) else value / limit
+
+
 def print_table(records: list[Record]) -> None:
     """Print one table: every row beside the limit of its workload, if it has one in the same unit."""
     table = Table(title="flyte-kernel: measured here and now", title_justify="left")
-    for column in ("workload", "what", "role", "value", "of the limit", "goal"):
-        table.add_column(column, justify="right" if column in ("value", "of the limit") else "left")
+    for column in ("workload", "what", "role", "value", "times the limit", "goal"):
+        table.add_column(column, justify="right" if column in ("value", "times the limit") else "left")
     limits = {(r.workload, r.unit): r.value for r in records if r.role == "limit" and r.value}
     for record in records:
         limit = limits.get((record.workload, record.unit))
-        ratio = f"{record.value / limit:.2f}x" if limit and record.value and record.role != "limit" else ""
+        ratio = f"{times_the_limit(record, limit):,.2f}x" if limit and record.value and record.role != "limit" else ""
         value = f"{record.value:,.4g} {record.unit}" if record.value is not None else f"failed: {record.error}"
         table.add_row(record.workload, record.name, record.role, value, ratio, record.goal)
     Console(width=150).print(table)

@@ -41,6 +41,7 @@ class Options:
     python: Path
     blobs: str | None = None
     concurrency: int = 1
+    reuse_workers: bool = False
 
 
 class Server:
@@ -79,6 +80,7 @@ class Server:
                 python=options.python,
                 fetch=blobs.read,
                 concurrency=options.concurrency,
+                reuse_workers=options.reuse_workers,
                 environment=blobs.task_environment(),
             )
             engine = Engine(

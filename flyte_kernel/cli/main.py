@@ -72,6 +72,7 @@ def version(output: str) -> None:
 )
 @click.option("--blobs", metavar="URL", help="Keep blobs at an fsspec URL (s3://bucket/prefix, …), not the folder.")
 @click.option("--concurrency", type=click.IntRange(min=1), help="Task processes at once; by default one a core.")
+@click.option("--reuse-workers", is_flag=True, help="Run map elements one after the other in the same processes.")
 @click.option("--ready-file", type=click.Path(path_type=Path, dir_okay=False), help="Gets the addresses when ready.")
 @click.option("--verbose", is_flag=True, help="Log what happens.")
 def up(
@@ -81,6 +82,7 @@ def up(
     python: Path | None,
     blobs: str | None,
     concurrency: int | None,
+    reuse_workers: bool,
     ready_file: Path | None,
     verbose: bool,
 ) -> None:
@@ -101,6 +103,7 @@ def up(
         python=Path(os.path.abspath(python)) if python else Path(sys.executable),  # noqa: PTH100
         blobs=blobs,
         concurrency=concurrency or os.cpu_count() or 1,
+        reuse_workers=reuse_workers,
     )
     try:
         server = Server.start(options)

@@ -34,6 +34,7 @@ import random
 import select
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -154,6 +155,7 @@ class Zygote:
         self.modules = len(sys.modules)
         self.received = b""
         self.attempts: dict[int, Attempt] = {}  # by process id
+        self.crews = sibling("crew").Crews()
         self.orphans: dict[int, set[int]] = {}  # of unknown attempt: the attempts that ran when they were seen first
         self.wake_read, self.wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(self.wake_write, warn_on_full_buffer=False)
@@ -163,15 +165,19 @@ class Zygote:
         """Work until the server is gone and the last child has ended."""
         while self.control is not None or self.attempts:
             poll = select.poll()
-            for descriptor in (self.wake_read, self.control):
+            workers = {worker.fileno(): pid for pid, worker in self.crews.sockets.items()}
+            for descriptor in (self.wake_read, self.control, *workers):
                 if descriptor is not None:
                     poll.register(descriptor, select.POLLIN)
             ready = {descriptor for descriptor, _ in poll.poll(self.patience_ms())}
             if self.wake_read in ready:
                 with contextlib.suppress(BlockingIOError):
                     os.read(self.wake_read, 4096)
+            for descriptor in ready & workers.keys():
+                self.on_worker(workers[descriptor])
             if self.control in ready:
                 self.receive()
+            self.crews.dismiss(everybody=self.control is None)
             self.reap()
             self.kill_overdue()
             self.clear()
@@ -181,6 +187,8 @@ class Zygote:
         moments = [attempt.kill_at for attempt in self.attempts.values() if attempt.kill_at is not None]
         if any(attempt.status is not None for attempt in self.attempts.values()):
             moments.append(time.monotonic() + RECHECK_S)
+        if (dismissal := self.crews.next_dismissal()) is not None:
+            moments.append(dismissal)
         return max(0.0, min(moments) - time.monotonic()) * 1000 if moments else None
 
     def receive(self) -> None:
@@ -219,6 +227,12 @@ class Zygote:
             self.report(id=request["id"], event="lost")
             return
         attempt = Attempt(request, claim)
+        worker = self.crews.hand_over(request, claim) if request["crew"] else None
+        if worker is not None:
+            attempt.pid = worker
+            self.attempts[worker] = attempt
+            return
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) if request["crew"] else (None, None)
         try:
             attempt.pid = fork()
         except OSError as error:
@@ -227,8 +241,26 @@ class Zygote:
             self.report(id=attempt.id, event="gone")
             return
         if attempt.pid == 0:
-            self.become_attempt(attempt, request)
+            if ours is not None:
+                ours.close()
+            self.become_attempt(attempt, request, theirs)
+        if ours is not None and theirs is not None:
+            theirs.close()
+            self.crews.add(attempt.pid, request["crew"], ours)
         self.attempts[attempt.pid] = attempt
+
+    def on_worker(self, pid: int) -> None:
+        """Write down that a worker's attempt has succeeded; it may have another, unless it was asked to go."""
+        if not self.crews.finished(pid):
+            return
+        attempt = self.attempts[pid]
+        attempt.status = 0
+        self.finish(attempt)
+        if attempt.aborted:
+            signal_group(pid, signal.SIGKILL)  # its signal must not reach another attempt
+            self.crews.forget(pid)
+        else:
+            self.crews.rest(pid)
 
     def refuse(self, attempt: int, error: BaseException) -> None:
         """Say why an attempt could not be started."""
@@ -264,6 +296,9 @@ class Zygote:
             if pid == 0:
                 return
             self.orphans.pop(pid, None)
+            if pid in self.crews.sockets:
+                self.on_worker(pid)  # it may have said that it has finished before it went
+                self.crews.forget(pid)
             if pid in self.attempts:
                 self.attempts[pid].status = status
                 self.attempts[pid].kill_at = None
@@ -285,7 +320,7 @@ class Zygote:
 
     def find_orphans(self, table: dict[int, Process]) -> None:
         """Note children of attempts that lost their parents, left the session and are not known yet."""
-        own, sessions = os.getpid(), set(self.attempts)
+        own, sessions = os.getpid(), {*self.attempts, *self.crews.sockets}
         for pid, process in table.items():
             if process.parent == own and pid not in self.attempts and process.session not in sessions:
                 marked = {a.pid for a in self.attempts.values() if bears_mark(pid, a.folder)}
@@ -317,8 +352,10 @@ class Zygote:
 
     # In the child
 
-    def become_attempt(self, attempt: Attempt, request: dict[str, Any]) -> NoReturn:
-        """Be the attempt's process from here on."""
+    def become_attempt(
+        self, attempt: Attempt, request: dict[str, Any], server: socket.socket | None = None
+    ) -> NoReturn:
+        """Be the attempt's process from here on, and with a socket those of others of its crew."""
         try:
             self.leave_zygote()
             os.setsid()
@@ -326,22 +363,26 @@ class Zygote:
             if os.getppid() != self.identity["supervisor"]:
                 os._exit(1)
             become_task(attempt, request)
-            own = os.getpid()
-            process = {"pid": own, "start_time": start_time(own), "key": request["key"]}
-            write_json(attempt.folder / "launch.json", {**process, **self.identity})
-            self.report(id=attempt.id, event="started", pid=own)
+            self.tell_started(attempt, request)
         except BaseException as error:
             self.refuse(attempt.id, error)
             os._exit(1)
         code = 1
         try:
-            code = self.run(attempt, request)
+            code = self.run(attempt, request, server)
         except BaseException:
             traceback.print_exc()
         with contextlib.suppress(BaseException):
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(code)
+
+    def tell_started(self, attempt: Attempt, request: dict[str, Any]) -> None:
+        """Write down which process this is, then say that it begins."""
+        own = os.getpid()
+        process = {"pid": own, "start_time": start_time(own), "key": request["key"]}
+        write_json(attempt.folder / "launch.json", {**process, **self.identity})
+        self.report(id=attempt.id, event="started", pid=own)
 
     def leave_zygote(self) -> None:
         """Give up what belongs to the zygote and to other attempts."""
@@ -351,24 +392,43 @@ class Zygote:
                 os.close(descriptor)
         for other in self.attempts.values():
             os.close(other.claim)
+        self.crews.leave()
         for number in (signal.SIGCHLD, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         getattr(atexit, "_clear", bool)()  # what the zygote's imports registered is the zygote's to clean up
 
-    def run(self, attempt: Attempt, request: dict[str, Any]) -> int:
-        """Run the attempt's command; return its exit code."""
+    def run(self, attempt: Attempt, request: dict[str, Any], server: socket.socket | None) -> int:
+        """Run the attempt's command, and what others of its crew are to do; return the last exit code."""
         command = request["command"]
         work = attempt.folder / "work"
         if not self.warm or command[0] not in ENTRYPOINTS or hides_imported(work):
             return replace_process(command, request["environment"])
-        code = run_entrypoint(command)
+        code = call_entrypoint(command)
         self.report_imports(attempt, request["module"])
+        if server is not None:
+            code = self.work_on(attempt, server, code)
+        end_interpreter()
         os.close(self.reports)
         if code == 0:
             os.chdir("/")
             for name in ("work", "tmp"):
                 shutil.rmtree(attempt.folder / name, ignore_errors=True)
+        return code
+
+    def work_on(self, first: Attempt, server: socket.socket, code: int) -> int:
+        """Run attempts for as long as they succeed and there are any."""
+        worker, attempt = sibling("crew").Worker(server, first.folder), first
+        while code == 0 and (given := worker.next(attempt.claim)) is not None:
+            request, claim = given
+            attempt = Attempt(request, claim)
+            try:
+                worker.begin(request, claim)
+                self.tell_started(attempt, request)
+            except BaseException as error:
+                self.refuse(attempt.id, error)
+                os._exit(1)
+            code = call_entrypoint(request["command"])
         return code
 
     def report_imports(self, attempt: Attempt, module: str) -> None:
@@ -502,13 +562,6 @@ def hides_imported(work: Path) -> bool:
     return False
 
 
-def run_entrypoint(command: list[str]) -> int:
-    """Run the SDK's own command in this process as a new interpreter would, to its end; return the exit code."""
-    code = call_entrypoint(command)
-    end_interpreter()
-    return code
-
-
 def call_entrypoint(command: list[str]) -> int:
     """Call the SDK's own command; return the exit code."""
     paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
@@ -573,16 +626,22 @@ def import_if_possible(name: str) -> None:
         print(f"zygote: {name} was not imported: {type(error).__name__}: {error}", file=sys.stderr)
 
 
+def sibling(name: str) -> Any:
+    """Return the module in the file of that name beside this one, by its path: no package need be importable here."""
+    full = f"flyte_kernel_zygote_{name}"
+    if full not in sys.modules:
+        spec = importlib.util.spec_from_file_location(full, Path(__file__).with_name(f"{name}.py"))
+        assert spec is not None
+        assert spec.loader is not None
+        sys.modules[full] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[full])
+    return sys.modules[full]
+
+
 def rehearse() -> None:
     """Let the SDK run attempts of no consequence, so that what it keeps from then on is there for real ones."""
-    path = Path(__file__).with_name("rehearsal.py")
-    spec = importlib.util.spec_from_file_location("flyte_kernel_zygote_rehearsal", path)
-    assert spec is not None
-    assert spec.loader is not None
-    rehearsal = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(rehearsal)
-        rehearsal.rehearse(call_entrypoint)
+        sibling("rehearsal").rehearse(call_entrypoint)
     except BaseException as error:
         print(f"zygote: the SDK did not rehearse: {type(error).__name__}: {error}", file=sys.stderr)
 
