@@ -69,5 +69,5 @@ def _bars(axes: Axes, names: Sequence[str], values: Sequence[float], rows: Seque
     axes.bar_label(bars, [f" {value:,.3g}" for value in values], fontsize=7)
     axes.set_yticks(range(len(names)), names, fontsize=7)
     axes.set_xscale("log")
-    axes.margins(x=0.15)
+    axes.margins(x=0.15, y=0.02)
     axes.spines[["top", "right"]].set_visible(False)

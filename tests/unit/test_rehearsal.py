@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from flyte_kernel.executors import zygote
+from flyte_kernel.executors.zygotes import ZygoteKey, ZygoteProcess
 
 _PROBE = """
 import faulthandler, importlib.util, json, os, signal, sys, threading
@@ -60,3 +64,35 @@ def test_the_sdk_rehearses_and_all_is_as_before(tmp_path: Path) -> None:
         "prints_on_signal": False,
         "module": False,
     }
+
+
+_THREAD = """
+import pathlib, threading, time
+
+mark = pathlib.Path(__file__).with_name("imports")
+count = len(mark.read_text()) if mark.exists() else 0
+mark.write_text("x" * (count + 1))
+if count < {times}:
+    threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
+"""
+
+
+@pytest.mark.parametrize(("times", "imports", "is_fit"), [(1, 2, True), (2, 2, False)])
+def test_a_thread_that_remains_makes_it_begin_anew_without_a_rehearsal(
+    tmp_path: Path, times: int, imports: int, is_fit: bool
+) -> None:
+    """A library that starts a thread is found out: at first the rehearsal may have done it, then it did itself."""
+    libraries = tmp_path / "libraries"
+    libraries.mkdir()
+    (libraries / "threaded.py").write_text(_THREAD.format(times=times))
+    environment = frozenset({("PATH", "/usr/bin:/bin"), ("PYTHONPATH", str(libraries))})
+    log = tmp_path / "log.txt"
+    process = ZygoteProcess.start(ZygoteKey(environment, ("threaded",)), Path(sys.executable), tmp_path / "z", log)
+    try:
+        os.set_blocking(process.reports, True)
+        messages, _ = process.receive()
+        assert messages == [{"event": "ready", "fit": is_fit}]
+        assert (libraries / "imports").read_text() == "x" * imports
+        assert "it begins anew without a rehearsal" in log.read_text()
+    finally:
+        process.bury()
