@@ -22,6 +22,7 @@ def run(seed: int) -> World:
         world.live(world.random.randrange(20, 160), faults=world.random.choice([0, 0, 5, 20, 60]))
         world.settle()
         world.check()
+        world.end()
     except BaseException as error:
         command = f"FLYTE_KERNEL_SEED={seed} FLYTE_KERNEL_SEEDS=1 pytest {__file__}"
         raise AssertionError(f"seed {seed} fails, repeat it with: {command}") from error

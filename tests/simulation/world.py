@@ -36,7 +36,7 @@ from flyte_kernel.ids import ExecutionId
 from flyte_kernel.phases import TERMINAL_NODE_PHASES, AttemptPhase, NodePhase, RunPhase
 from flyte_kernel.plugins.registry import PluginRegistry
 from flyte_kernel.testing import VirtualClock
-from tests.simulation.disk import Crash, SimulatedBlobs, SimulatedJournal
+from tests.simulation.disk import Crash, RealJournal, SimulatedBlobs, SimulatedJournal
 from tests.simulation.executor import SimulatedExecutor
 from tests.simulation.oracle import ANSWER, expected, requests, written
 from tests.simulation.workflows import shapes
@@ -101,8 +101,10 @@ class World:
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
         self.clock = VirtualClock(1_700_000_000 * SECOND)
-        self.journal = SimulatedJournal()
-        self.journal.blocks = [*_registered()]
+        self.journal: SimulatedJournal | RealJournal = SimulatedJournal() if seed % 4 else RealJournal(self.random)
+        for block in _registered():
+            self.journal.append(block)
+        self.journal.commit()
         self.blobs = SimulatedBlobs()
         self.journal.fate = self.blobs.fate = self.fate
         self.executor = SimulatedExecutor(self.blobs, self.compute)
@@ -298,6 +300,12 @@ class World:
                 self.asked_to_end.add(id_)
                 terminate_execution(self.engine, request)
 
+    def end(self) -> None:
+        """Look at what is left of the journal after some rot, and remove it."""
+        if isinstance(self.journal, RealJournal):
+            self.journal.flip()
+            self.journal.remove()
+
     # The end
 
     def settle(self) -> None:
@@ -384,7 +392,7 @@ def _registered() -> tuple[bytes, ...]:
     return tuple(journal.blocks)
 
 
-def _replayed(journal: SimulatedJournal) -> Fold:
+def _replayed(journal: SimulatedJournal | RealJournal) -> Fold:
     """Fold everything from the beginning, by columns wherever there are two rows of a kind."""
     state = State()
     fold = Fold(state, Kernel(system_attempts_extra=SYSTEM_ATTEMPTS_EXTRA), Programs(state.registry), {})
