@@ -24,6 +24,7 @@ MODULES = (
     "bench.memory",
     "bench.first_use",
     "bench.rpc",
+    "bench.sleeping_tasks",
     "bench.flytekit_tasks",
 )
 RIVALS = (

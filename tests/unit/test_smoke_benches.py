@@ -16,6 +16,7 @@ from bench.records import Record, in_own_process
         ("bench.many_runs", ["ours", "limit", "ours", "limit", "rival"]),
         ("bench.recovery", ["ours", "limit", "ours", "limit"]),
         ("bench.cache", ["limit", "ours", "limit", "ours", "rival"]),
+        ("bench.sleeping_tasks", ["ours"] * 4),
     ],
 )
 def test_rows_stand_beside_limits(module: str, roles: list[str]) -> None:
