@@ -1,4 +1,4 @@
-"""Tasks that only sleep through the whole server over gRPC, the shapes that others have published: fan-out, chain, swarm.
+"""Tasks that only sleep, through the whole server over gRPC, in the shapes that others publish: fan-out, chain, swarm.
 
 Then a kill -9 of the server with many live runs, and how long it takes to serve again.
 """

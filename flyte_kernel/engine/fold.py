@@ -41,9 +41,9 @@ from flyte_kernel.engine.facts import (
 )
 from flyte_kernel.engine.maps import collected_error
 from flyte_kernel.engine.programs import Programs
-from flyte_kernel.engine.records import ExecutionRecord, NodeColumns
+from flyte_kernel.engine.records import AttemptColumns, ExecutionRecord, NodeColumns
 from flyte_kernel.engine.state import State
-from flyte_kernel.engine.steps import COLUMNAR_MIN, PLAIN_EFFECTS, PLAIN_PHASES, Effect, Step, are_beginnings
+from flyte_kernel.engine.steps import COLUMNAR_MIN, PLAIN_EFFECTS, PLAIN_PHASES, Effect, Step, among
 from flyte_kernel.engine.turns import NO_NODE, Event, EventColumns
 from flyte_kernel.engine.views import TurnRows
 from flyte_kernel.errors import InternalError
@@ -69,8 +69,10 @@ SYSTEM_ATTEMPTS_EXTRA = 3
 _ELEMENT_ERRORS_MAX = 10_000  # a guess: far more than fit the error of a map
 _RECOVERED = 1  # argument of AttemptSucceeded
 _LAUNCHES = frozenset({EffectKind.LAUNCH_ATTEMPTS, EffectKind.OPEN_MAP})
+_INTERNAL = [int(phase) for phase in (NodePhase.RETRYING, NodePhase.TIMING_OUT, NodePhase.ABORTING)]
 _INTERNAL_PHASES = frozenset({NodePhase.RETRYING, NodePhase.TIMING_OUT, NodePhase.ABORTING})
 _ENDED_ATTEMPTS = frozenset({AttemptPhase.SUCCEEDED, AttemptPhase.FAILED, AttemptPhase.ABORTED})
+_STARTED = int(EventKind.ATTEMPT_STARTED)
 _SUCCEEDED = int(NodePhase.SUCCEEDED)
 _ATTEMPT_PHASE_IN = {  # of a node that has come to its end
     int(NodePhase.SUCCEEDED): int(AttemptPhase.SUCCEEDED),
@@ -85,10 +87,15 @@ _TASK_KINDS = [int(kind) for kind in (NodeKind.TASK, NodeKind.DYNAMIC, NodeKind.
 class Applied:
     """What one turn came to; `changed_in_store` are changes to executions that only the store still holds."""
 
-    effects: list[Effect] = field(default_factory=list)
+    step: Step | None = None
     rows: TurnRows = field(default_factory=TurnRows)
     refusals: list[str] = field(default_factory=list)
     changed_in_store: list[ExecutionStateChanged] = field(default_factory=list)
+
+    @property
+    def effects(self) -> list[Effect]:
+        """What the turn's last step asks for."""
+        return [] if self.step is None else self.step.effects
 
 
 class Fold:
@@ -115,7 +122,14 @@ class Fold:
                 observed[AttemptKey(fact.run, fact.node, fact.attempt, fact.element)] = fact
             else:
                 self._on_fact(fact, applied)
-        self._on_step(self.step(now, events), observed, applied)
+        step = self.step(now, events)
+        is_long = len(events.kind) >= COLUMNAR_MIN and not facts and step.is_plain
+        places = self._places_of(events) if is_long else None
+        if places is not None:
+            self._on_plain_steps((step,), places)
+            applied.step = step
+        else:
+            self._on_step(step, observed, applied)
         return applied
 
     def step(self, now: int, events: EventColumns) -> Step:
@@ -124,7 +138,7 @@ class Fold:
         The core may go on only after plain steps: all others must be folded while it stands where they left it.
         """
         turn = self.kernel.step(now, *events.columns())
-        return Step.of(events, turn)
+        return Step(events, turn)
 
     def apply_steps(self, now: int, steps: Sequence[Step]) -> Applied:
         """Bring the records up to date with durable steps without facts; all but the last must be plain.
@@ -132,7 +146,7 @@ class Fold:
         Nothing tells the result from that of `apply` for one after the other.
         """
         self.now = now
-        applied = Applied(effects=steps[-1].effects)
+        applied = Applied(step=steps[-1])
         plain = [step for step in steps if step.is_plain]
         if sum(len(step.turn.transition_run) for step in plain) < COLUMNAR_MIN:
             plain = []
@@ -147,25 +161,76 @@ class Fold:
         refused = set(turn.refused_event.tolist())
         applied.refusals += [str(turn.refusal(i)) for i in range(len(refused))]
         failures = self._on_attempt_events(step.events, observed, refused)
-        applied.effects = step.effects
-        self._on_timeouts(step.effects)
+        applied.step = step
+        if EffectKind.ABORT_ATTEMPTS in turn.effect_kind:
+            self._on_timeouts(step.effects)
         self._on_transitions(turn, failures)
         self._on_effects(step, applied)
         self._release_grown_graphs()
         self._count_versions((step,))
 
-    def _on_plain_steps(self, steps: Sequence[Step]) -> None:
-        """What plain steps do to different things commutes: each attempt is launched, seen and ended once."""
+    def _places_of(self, events: EventColumns) -> list[tuple[AttemptColumns, list[int]]] | None:
+        """Return by run the rows of the attempts that events are about.
+
+        None if an attempt has no row, is being stopped, or opened a map: such events are taken one by one.
+        """
+        runs = np.unique(events.run).tolist()
+        places = []
+        for run in runs:
+            record = self.state.runs.get(run)
+            if record is None:
+                return None
+            is_here = slice(None) if len(runs) == 1 else events.run == run
+            node, attempt = events.node[is_here], events.attempt[is_here]
+            nodes = node.tolist()
+            if among(record.nodes.phase[node], _INTERNAL).any() or not record.details.maps.keys().isdisjoint(nodes):
+                return None
+            try:
+                rows = list(map(record.attempts.row_of.__getitem__, zip(nodes, attempt.tolist(), strict=True)))
+            except KeyError:
+                return None
+            places.append((record.attempts, rows))
+        return places
+
+    def _on_plain_steps(
+        self, steps: Sequence[Step], places: Sequence[tuple[AttemptColumns, list[int]]] | None = None
+    ) -> None:
+        """What plain steps do to different things commutes: each attempt is launched, seen and ended once.
+
+        `places` are those of the events of a single step, if they have been looked up.
+        """
         self._on_plain_effects(*_columns(steps, "effect_kind", "effect_run", "effect_node", "effect_attempt"))
         for step in steps:
-            for kind, run, node, attempt, _, _ in step.events.rows():
-                attempts = self.state.runs[run].attempts
-                row = attempts.row_of[node, attempt]
-                attempts.started_at[row] = attempts.started_at[row] or self.now
-                attempts.updated_at[row] = self.now
-                attempts.phase[row] = _ATTEMPT_PHASE_AFTER[kind]
+            if len(step.events.kind) < COLUMNAR_MIN:
+                self._on_few_plain_events(step.events)
+            else:
+                self._on_plain_events(step.events, places or self._places_of(step.events) or [])
         self._on_plain_transitions(*_columns(steps, "transition_run", "transition_node", "transition_phase"))
         self._count_versions(steps)
+
+    def _on_plain_events(self, events: EventColumns, places: Sequence[tuple[AttemptColumns, list[int]]]) -> None:
+        """Bring attempts up to date; `places` has those of each run that events are about, in the order of the runs."""
+        runs = np.unique(events.run).tolist()
+        for run, (attempts, rows) in zip(runs, places, strict=True):
+            kinds = (events.kind if len(runs) == 1 else events.kind[events.run == run]).tolist()
+            if set(kinds) == {_STARTED} and attempts.start_all(rows, self.now):
+                continue
+            for kind, row in zip(kinds, rows, strict=True):
+                self._on_plain_event(attempts, row, kind)
+
+    def _on_few_plain_events(self, events: EventColumns) -> None:
+        columns = (events.kind.tolist(), events.run.tolist(), events.node.tolist(), events.attempt.tolist())
+        for kind, run, node, attempt in zip(*columns, strict=True):
+            attempts = self.state.runs[run].attempts
+            self._on_plain_event(attempts, attempts.row_of[node, attempt], kind)
+
+    def _on_plain_event(self, attempts: AttemptColumns, row: int, kind: int) -> None:
+        if attempts.phase[row] in _ENDED_ATTEMPTS:
+            return
+        if kind == _STARTED:
+            attempts.started_at[row] = attempts.started_at[row] or self.now
+        attempts.updated_at[row] = self.now
+        attempts.phase[row] = _ATTEMPT_PHASE_AFTER[kind]
 
     def _count_versions(self, steps: Sequence[Step]) -> None:
         """Last of all: what is kept under a version must have been read after everything that version stands for."""
@@ -377,7 +442,7 @@ class Fold:
         if len(run) < COLUMNAR_MIN:
             self._on_transitions_one_by_one(run, node, phase, failures)
             return
-        is_plain = (node != NO_NODE) & np.isin(phase, PLAIN_PHASES)
+        is_plain = (node != NO_NODE) & among(phase, PLAIN_PHASES)
         bounds = [0, *(np.flatnonzero(np.diff(is_plain)) + 1).tolist(), len(run)]
         for first, last in pairwise(bounds):
             part = run[first:last], node[first:last], phase[first:last]
@@ -549,7 +614,7 @@ class Fold:
 
     def _on_effects(self, step: Step, applied: Applied) -> None:
         turn = step.turn
-        if len(step.effects) >= COLUMNAR_MIN and are_beginnings(turn, step.effects):
+        if len(turn.effect_kind) >= COLUMNAR_MIN and step.has_beginnings_only:
             self._on_plain_effects(turn.effect_kind, turn.effect_run, turn.effect_node, turn.effect_attempt)
             return
         for effect in step.effects:

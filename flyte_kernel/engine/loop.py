@@ -6,6 +6,7 @@ effect is never obeyed, and no caller answered, before the events behind it are 
 
 from __future__ import annotations
 
+import gc
 import logging
 import queue
 import threading
@@ -13,6 +14,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol, TypeAlias
@@ -344,10 +346,11 @@ class Engine:
             kernel = Kernel(system_attempts_extra=SYSTEM_ATTEMPTS_EXTRA)
             fold = Fold(state, kernel, Programs(state.registry), {})
         self._fold = fold
-        for sequence, payload in self._journal.replay(after):
-            self._bytes_since_snapshot += len(payload)
-            applied = fold.apply(*decode_turn(sequence, payload))
-            self._show(sequence, applied, already_shown=sequence <= reached)
+        with _collector_resting():
+            for sequence, payload in self._journal.replay(after):
+                self._bytes_since_snapshot += len(payload)
+                applied = fold.apply(*decode_turn(sequence, payload))
+                self._show(sequence, applied, already_shown=sequence <= reached)
         return fold
 
     def _reconcile(self) -> None:
@@ -356,10 +359,14 @@ class Engine:
         for record in self.state.runs.values():
             if record.is_terminal:
                 continue
-            kinds = self.program_of(record).kind.tolist()
-            for node, phase in enumerate(record.nodes.phase.tolist()):
-                kind = _effect_under_way(kinds[node], phase)
-                if kind is not None and kinds[node] == NodeKind.MAP and phase != NodePhase.QUEUED:
+            kinds, phases = self.program_of(record).kind, record.nodes.phase
+            under_way = np.isin(phases, _UNDER_WAY)
+            if under_way.any():
+                under_way &= ~((phases == NodePhase.RUNNING) & self._waits.waiting(record))  # the core has their time
+            for node in np.flatnonzero(under_way).tolist():
+                phase = int(phases[node])
+                kind = _effect_under_way(int(kinds[node]), phase)
+                if kind is not None and int(kinds[node]) == NodeKind.MAP and phase != NodePhase.QUEUED:
                     effects += self._elements_under_way(record, node)
                 elif kind is not None:
                     attempt = int(record.nodes.attempt[node])
@@ -625,6 +632,18 @@ class Engine:
         if self._failure is None:
             return UnavailableError("the server is shutting down")
         return UnavailableError(f"the server must be restarted, it has stopped: {self._failure}")
+
+
+@contextmanager
+def _collector_resting() -> Iterator[None]:
+    """Let nothing look for cycles while millions of objects are made that all stay."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 _STOPPING = frozenset({NodePhase.RETRYING, NodePhase.TIMING_OUT, NodePhase.ABORTING, NodePhase.FAILING})

@@ -19,7 +19,7 @@ from flyte_kernel.phases import TERMINAL_RUN_PHASES, AttemptPhase, RunPhase
 
 __all__ = ["AttemptColumns", "ExecutionRecord", "NodeColumns"]
 
-_QUEUED = int(AttemptPhase.QUEUED)
+_QUEUED, _RUNNING = int(AttemptPhase.QUEUED), int(AttemptPhase.RUNNING)
 
 
 @dataclass(slots=True)
@@ -92,6 +92,16 @@ class AttemptColumns:
         self.updated_at += [now] * count
         self.error += [b""] * count
         self.log_uri += [""] * count
+
+    def start_all(self, rows: Sequence[int], now: int) -> bool:
+        """Let attempts in rows that follow each other run; False, and nothing done, unless all of them are queued."""
+        first, last, count = rows[0], rows[-1] + 1, len(rows)
+        if last - first != count or rows != list(range(first, last)) or self.phase[first:last] != [_QUEUED] * count:
+            return False
+        self.started_at[first:last] = [now] * count
+        self.updated_at[first:last] = [now] * count
+        self.phase[first:last] = [_RUNNING] * count
+        return True
 
     def rows_of(self, node: int) -> list[int]:
         """Return the row numbers of a node's attempts, oldest first."""

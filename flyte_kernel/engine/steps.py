@@ -13,7 +13,7 @@ from flyte_kernel.engine.turns import NO_NODE, EventColumns
 from flyte_kernel.ids import NO_ELEMENT
 from flyte_kernel.phases import EffectKind, EventKind, NodePhase
 
-__all__ = ["COLUMNAR_MIN", "PLAIN_EFFECTS", "PLAIN_PHASES", "Effect", "Step", "are_beginnings"]
+__all__ = ["COLUMNAR_MIN", "PLAIN_EFFECTS", "PLAIN_PHASES", "Effect", "Step", "among"]
 
 COLUMNAR_MIN = 64  # rows from which on arrays pay
 PLAIN_EVENTS = [int(kind) for kind in (EventKind.ATTEMPT_STARTED, EventKind.ATTEMPT_SUCCEEDED)]
@@ -41,22 +41,38 @@ class Effect(NamedTuple):
     argument: int
 
 
-class Step(NamedTuple):
+class Step:
     """A step of the core and the events it took.
 
-    It is plain if attempts that began just before start or succeed and nodes go on: nothing ends, fails or is refused.
+    `has_beginnings_only` says whether the effects do no more than begin nodes; `is_plain` whether attempts start or
+    succeed and nodes go on, and nothing else: nothing ends, fails or is refused.
     """
 
-    events: EventColumns
-    turn: Turn
-    effects: list[Effect]
-    is_plain: bool
+    __slots__ = ("_effects", "events", "has_beginnings_only", "is_plain", "turn")
 
-    @classmethod
-    def of(cls, events: EventColumns, turn: Turn) -> Step:
-        """Return the step that took `events` and came to `turn`."""
-        effects = _effects_of(turn)
-        return cls(events, turn, effects, _is_plain(events, turn, effects))
+    def __init__(self, events: EventColumns, turn: Turn) -> None:
+        self.events = events
+        self.turn = turn
+        self.has_beginnings_only = _all_in(turn.effect_kind, PLAIN_EFFECTS) and _are_all(
+            turn.effect_element, NO_ELEMENT
+        )
+        self.is_plain = (
+            self.has_beginnings_only
+            and _all_in(events.kind, PLAIN_EVENTS)
+            and _are_all(events.element, NO_ELEMENT)
+            and _all_in(turn.transition_phase, PLAIN_PHASES)
+            and NO_NODE not in turn.transition_node.tolist()
+            and not len(turn.refused_event)
+            and not turn.absorbed
+        )
+        self._effects: list[Effect] | None = None
+
+    @property
+    def effects(self) -> list[Effect]:
+        """The turn's effects as rows; a replay never asks."""
+        if self._effects is None:
+            self._effects = _effects_of(self.turn)
+        return self._effects
 
 
 def _effects_of(turn: Turn) -> list[Effect]:
@@ -72,23 +88,16 @@ def _effects_of(turn: Turn) -> list[Effect]:
     return list(map(Effect._make, rows))
 
 
-def _is_plain(events: EventColumns, turn: Turn, effects: Sequence[Effect]) -> bool:
-    return (
-        _all_in(events.kind, PLAIN_EVENTS)
-        and _all_in(turn.transition_phase, PLAIN_PHASES)
-        and NO_NODE not in turn.transition_node.tolist()
-        and are_beginnings(turn, effects)
-        and not len(turn.refused_event)
-        and not turn.absorbed
-    )
-
-
-def are_beginnings(turn: Turn, effects: Sequence[Effect]) -> bool:
-    """Whether effects do no more than begin nodes."""
-    if len(effects) < COLUMNAR_MIN:
-        return all(effect.kind in PLAIN_EFFECTS and effect.element == NO_ELEMENT for effect in effects)
-    return _all_in(turn.effect_kind, PLAIN_EFFECTS) and bool((turn.effect_element == NO_ELEMENT).all())
+def among(column: NDArray[np.uint8], values: Sequence[int]) -> NDArray[np.bool_]:
+    """Return for each row whether it is one of some small numbers; np.isin sorts, this looks up."""
+    table = np.zeros(256, np.bool_)
+    table[list(values)] = True
+    return table[column]
 
 
 def _all_in(column: NDArray[np.uint8], values: Sequence[int]) -> bool:
-    return bool(np.isin(column, values).all()) if len(column) >= COLUMNAR_MIN else set(column.tolist()) <= {*values}
+    return bool(among(column, values).all()) if len(column) >= COLUMNAR_MIN else set(column.tolist()) <= {*values}
+
+
+def _are_all(column: NDArray[np.uint32], value: int) -> bool:
+    return bool((column == value).all()) if len(column) >= COLUMNAR_MIN else set(column.tolist()) <= {value}

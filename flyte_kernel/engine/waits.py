@@ -10,7 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
+import numpy as np
 from flyteidl.core import literals_pb2, tasks_pb2
+from numpy.typing import NDArray
 
 from flyte_kernel.catalog.keys import is_cacheable
 from flyte_kernel.compile.program import Program
@@ -86,9 +88,7 @@ class Waits:
             if like is None or record is None or candidates is None or effect.element != NO_ELEMENT:
                 others.append(effect)
                 continue
-            wait_ns = candidates.constant.get(like)
-            if wait_ns is None:
-                wait_ns = self._bound_wait_ns(record, like)
+            wait_ns = self._wait_of(record, candidates, like)
             if wait_ns == _NOT_A_WAIT or effect.kind not in (_LAUNCH, _ABORT):
                 others.append(effect)
             elif effect.kind == _LAUNCH:
@@ -96,6 +96,23 @@ class Waits:
             else:
                 events.append(Event(_ABORTED, run, effect.node, effect.attempt))
         return events, others
+
+    def waiting(self, record: ExecutionRecord) -> NDArray[np.bool_]:
+        """Return which nodes of a run only wait."""
+        candidates = self._candidates_of(record)
+        if candidates is None:
+            return np.zeros(len(record.nodes.phase), np.bool_)
+        waits = {
+            first: self._wait_of(record, candidates, first) != _NOT_A_WAIT for first in set(candidates.like.values())
+        }
+        found = np.zeros(len(record.nodes.phase), np.bool_)
+        nodes = np.fromiter(candidates.like, np.intp, len(candidates.like))
+        found[nodes] = np.fromiter(map(waits.__getitem__, candidates.like.values()), np.bool_, len(nodes))
+        return found
+
+    def _wait_of(self, record: ExecutionRecord, candidates: _Candidates, first: int) -> int:
+        wait_ns = candidates.constant.get(first)
+        return self._bound_wait_ns(record, first) if wait_ns is None else wait_ns
 
     def _candidates_of(self, record: ExecutionRecord) -> _Candidates | None:
         if record.details.recovered_from is not None:
