@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 
 from flyte_kernel._core import Graph
-from flyte_kernel.errors import GraphError
+from flyte_kernel.errors import GraphError, InvalidArgumentError
 
 if TYPE_CHECKING:
     from flyteidl.core import compiler_pb2
@@ -34,10 +34,14 @@ def from_adjacency(upstream: Mapping[Label, Iterable[Label]], **columns: Any) ->
     Nodes that are only waited for need no entry; `columns` are those of Graph.from_edges, in the order of the labels:
     the mapping's own order, then the others as they come. CycleError names a cycle by index.
     """
+    if not isinstance(upstream, Mapping):
+        raise InvalidArgumentError(f"expected a mapping from each node to those it waits for, not {upstream!r:.100}")
     index: dict[Label, int] = {label: place for place, label in enumerate(upstream)}
     source: list[int] = []
     target: list[int] = []
     for label, needed in upstream.items():
+        if isinstance(needed, str) or not isinstance(needed, Iterable):
+            raise InvalidArgumentError(f"what {label!r} waits for must be a collection of nodes, not {needed!r:.100}")
         for other in needed:
             source.append(index.setdefault(other, len(index)))
             target.append(index[label])

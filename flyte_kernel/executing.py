@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flyte_kernel._core import Graph, Journal, Run
-from flyte_kernel.errors import CorruptRecordError, StateError
+from flyte_kernel.errors import AdapterError, CorruptRecordError, StateError
 from flyte_kernel.phases import RunPhase
 from flyte_kernel.pools import InlineExecutor, check_portable, opened
 from flyte_kernel.progress import Progress, progress_of
@@ -173,8 +173,11 @@ class _Driver:
 
     def _take(self, future: Future[Any]) -> None:
         node = self._out.pop(future)
-        if future.cancelled():
+        if future.cancelled() and node in self._run.cancelled():
             self._run.gone(node)
+            return
+        if future.cancelled():
+            self._on_error(node, AdapterError("the pool cancelled the call: it was shut down", retryable=True))
             return
         error = future.exception()
         if error is None:
@@ -183,14 +186,18 @@ class _Driver:
             self._on_error(node, error)
 
     def _on_result(self, node: int, result: Any) -> None:
-        self._diary.write(node, result)
+        try:
+            self._diary.write(node, result)
+        except _NotKeptError as error:
+            self._on_error(node, error.__cause__ or error, is_final=True)
+            return
         self._results[node] = result
         self._errors.pop(node, None)
         self._run.succeed(node)
 
-    def _on_error(self, node: int, error: BaseException) -> None:
+    def _on_error(self, node: int, error: BaseException, *, is_final: bool = False) -> None:
         self._errors[node] = error
-        self._run.fail(node, recoverable=isinstance(error, self._retry_on))
+        self._run.fail(node, recoverable=not is_final and isinstance(error, self._retry_on))
         called_off = set(self._run.cancelled().tolist())
         for future in [future for future, other in self._out.items() if other in called_off]:
             future.cancel()  # unless it runs already
@@ -206,6 +213,10 @@ def _upstream(graph: Graph) -> list[list[int]]:
     for source, target in zip(*(column.tolist() for column in graph.edges()), strict=True):
         upstream[target].append(source)
     return upstream
+
+
+class _NotKeptError(Exception):
+    """A result cannot be pickled; the cause says why."""
 
 
 @dataclass
@@ -246,9 +257,14 @@ class _Diary:
         found[node] = result
 
     def write(self, node: int, result: Any) -> None:
-        """Make a result durable."""
-        if self.journal is not None:
-            self._append(pickle.dumps((node, result), protocol=5))
+        """Make a result durable; _NotKeptError if it cannot be pickled."""
+        if self.journal is None:
+            return
+        try:
+            payload = pickle.dumps((node, result), protocol=5)
+        except Exception as error:
+            raise _NotKeptError from error
+        self._append(payload)
 
     def _append(self, payload: bytes) -> None:
         assert self.journal is not None

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flyte_kernel._core import Journal
-from flyte_kernel.errors import CorruptRecordError, InvalidArgumentError, StateError
+from flyte_kernel.errors import AdapterError, CorruptRecordError, InvalidArgumentError, StateError
 from flyte_kernel.phases import NodePhase
 from flyte_kernel.pools import check_portable, opened
 from flyte_kernel.progress import Progress, progress_of
@@ -123,10 +123,13 @@ class _Work:
             try:
                 # Extending by an iterator that raises keeps what came before: its length tells which item it was.
                 results.extend(self._calls(rest))
-                break
-            except Exception as error:
-                place = len(results)
-                results.append(self._again(items[place], error, place, errors))
+                if len(results) >= len(items):
+                    break
+                error: Exception = StopIteration("the function raised StopIteration")  # which ends any iterator
+            except Exception as raised:
+                error = raised
+            place = len(results)
+            results.append(self._again(items[place], error, place, errors))
         size = len(results)
         kept = _packed(results, errors) if self.keep_results and self.travels else results if self.keep_results else []
         return _Chunk(first, size, kept, errors, time.perf_counter() - began)
@@ -196,19 +199,31 @@ def _drive(
             first, count = gaps.take(size)
             if not count:
                 break
-            pool.submit(work, first, items[first : first + count]).add_done_callback(ended.put)
+            pool.submit(work, first, _slice(items, first, count)).add_done_callback(ended.put)
             out += 1
         if not out:
             return
-        chunk = ended.get().result()
+        future = ended.get()
+        if future.cancelled():
+            raise AdapterError("the pool cancelled calls: it was shut down while the map went on", retryable=True)
+        chunk = diary.write(future.result())
         out -= 1
-        diary.write(chunk)
         outcome.take(chunk)
         tell(outcome.done, len(items))
         if chunk.seconds < _CHUNK_S / 2 and chunk.size >= size:
             size = min(2 * size, _CHUNK_MAX)
         elif chunk.seconds > 2 * _CHUNK_S:
             size = max(1, size // 2)
+
+
+def _slice(items: Sequence[Any], first: int, count: int) -> Sequence[Any]:
+    found = items[first : first + count]
+    if len(found) != count:
+        raise InvalidArgumentError(
+            f"items {first} to {first + count - 1} were asked for and {len(found)} came: items must not change while "
+            "they are mapped, and slices of them must be whole"
+        )
+    return found
 
 
 class _Gaps:
@@ -255,13 +270,15 @@ def _portable(error: BaseException) -> BaseException:
     return error
 
 
-def _pickled(chunk: _Chunk) -> bytes:
+def _pickled(chunk: _Chunk) -> tuple[bytes, _Chunk]:
+    """Return a chunk's bytes and the chunk as it comes out of them: what cannot be kept is the error of its item."""
     try:
-        return pickle.dumps(tuple(chunk), protocol=5)
+        return pickle.dumps(tuple(chunk), protocol=5), chunk
     except Exception:
-        # An exception that cannot be pickled is still worth its words; a result has to be picklable.
-        words = {place: _portable(error) for place, error in chunk.errors.items()}
-        return pickle.dumps(tuple(chunk._replace(errors=words)), protocol=5)
+        errors = {place: _portable(error) for place, error in chunk.errors.items()}
+        results = chunk.results if isinstance(chunk.results, bytes) else _packed(chunk.results, errors)
+        kept = chunk._replace(results=results, errors=errors)
+        return pickle.dumps(tuple(kept), protocol=5), kept
 
 
 class _Diary:
@@ -290,9 +307,13 @@ class _Diary:
     def _read(self, sequence: int, payload: bytes, head: bytes) -> None:
         if sequence == 1:
             if payload != head:
+                found = (
+                    f"a {payload[:60].decode()} items"
+                    if payload.startswith(b"map of ")
+                    else "something other than a map"
+                )
                 raise StateError(
-                    f"the folder {self._folder} holds a {payload[:60].decode(errors='replace')} items, "
-                    f"not a {head.decode()}: choose another folder"
+                    f"the folder {self._folder} holds {found}, not a {head.decode()} items: choose another folder"
                 )
             return
         try:
@@ -301,10 +322,13 @@ class _Diary:
         except Exception as error:
             raise CorruptRecordError(f"record {sequence} of {self._folder} cannot be read: {error}") from error
 
-    def write(self, chunk: _Chunk) -> None:
-        """Make the outcomes of a chunk durable."""
-        if self._journal is not None:
-            self._append(_pickled(chunk))
+    def write(self, chunk: _Chunk) -> _Chunk:
+        """Make the outcomes of a chunk durable; return what was kept."""
+        if self._journal is None:
+            return chunk
+        payload, kept = _pickled(chunk)
+        self._append(payload)
+        return kept
 
     def _append(self, payload: bytes) -> None:
         assert self._journal is not None

@@ -14,6 +14,16 @@ pub enum CoreError {
         target_node: u32,
         nodes: u32,
     },
+    #[error(
+        "edge {edge} joins node {source_node} and node {target_node}, which are arms of the branch {branch}: one of them \
+         is chosen, none waits for another"
+    )]
+    EdgeBetweenArms {
+        edge: usize,
+        source_node: u32,
+        target_node: u32,
+        branch: u32,
+    },
     #[error("edge {edge} joins node {source_node} and node {target_node} of different scopes")]
     EdgeAcrossScopes {
         edge: usize,

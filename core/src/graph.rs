@@ -383,6 +383,15 @@ impl Graph {
                     target_node: *to,
                 });
             }
+            let branch = self.scope(*from);
+            if branch != NONE && self.kind(branch) == Kind::Branch {
+                return Err(CoreError::EdgeBetweenArms {
+                    edge,
+                    source_node: *from,
+                    target_node: *to,
+                    branch,
+                });
+            }
         }
         Ok(())
     }

@@ -8,6 +8,8 @@ use flyte_kernel_core::{CoreError, Events, Graph, Kernel, NONE, NodeColumns, Pha
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+const BRANCH: u8 = 4;
+
 /// Columns of a graph that may or may not be one.
 #[derive(Debug, Clone)]
 struct Raw {
@@ -86,7 +88,9 @@ fn good_columns() -> impl Strategy<Value = Raw> {
                     let within = |(from, to): &(u32, u32)| {
                         let nodes = kind.len() as u32;
                         let (from, to) = (from % nodes.max(1), to % nodes.max(1));
-                        (from < to && scope[from as usize] == scope[to as usize])
+                        let around = scope[from as usize];
+                        let are_arms = around != NONE && kind[around as usize] == BRANCH;
+                        (from < to && around == scope[to as usize] && !are_arms)
                             .then_some((from, to))
                     };
                     let edges: Vec<(u32, u32)> = edges.iter().filter_map(within).collect();
