@@ -7,7 +7,7 @@
 //! deadlines, limited parallelism, runs with failures in them.
 
 use crate::graph::NONE;
-use crate::phase::{EventKind, Kind, Phase, RunPhase};
+use crate::phase::{EffectKind, EventKind, Kind, Phase, RunPhase};
 use crate::step::Stepper;
 use crate::turn::Events;
 
@@ -173,8 +173,35 @@ impl Stepper<'_> {
         taken
     }
 
+    /// A stretch of one success that lets one node begin at most, as in a chain: rows are pushed, not copied.
+    #[inline(never)]
+    fn flush_one(&mut self, succeeded: u32) {
+        let index = self.index;
+        self.run.slots_used -= 1;
+        let attempt = self.run.attempt(succeeded);
+        self.turn
+            .transition(index, succeeded, Phase::Succeeded as u8, attempt);
+        let launches = &mut self.scratch.launches;
+        if launches.count == 1 {
+            launches.count = 0;
+            let (node, cause) = (launches.node[0], launches.cause[0]);
+            self.run.slots_used += 1;
+            self.run.set_phase(node, Phase::Queued);
+            let attempt = self.run.attempt(node);
+            self.turn
+                .transition(index, node, Phase::Queued as u8, attempt);
+            self.turn.cause = cause;
+            self.turn
+                .effect(EffectKind::LaunchAttempts, index, node, attempt, NONE, 0);
+        }
+    }
+
     /// Writes the columns of a stretch of successes and of the launches that follow from it.
     fn flush(&mut self, events: &Events<'_>, begin: usize, end: usize) {
+        if end == begin + 1 && self.scratch.launches.count <= 1 {
+            self.flush_one(events.node[begin]);
+            return;
+        }
         let run = &mut *self.run;
         let launches = &mut self.scratch.launches;
         let succeeded = &events.node[begin..end];

@@ -251,6 +251,9 @@ impl Driver {
             if node >= count {
                 return Err(CoreError::UnknownNode { run: 0, node });
             }
+            if self.taken[node as usize] && kind != EventKind::AttemptAborted {
+                continue; // it was ready and is none that moves by itself
+            }
             let (phase, shape) = (self.phase(node), self.graph().kind(node));
             if shape.is_scope() || matches!(shape, Kind::Start | Kind::End) {
                 return Err(CoreError::MovesByItself { node });

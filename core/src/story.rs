@@ -59,6 +59,24 @@ impl Story {
         self.remember(now, event);
     }
 
+    /// What most steps of a run that is driven node by node come to: copying stretches of one row would take longer.
+    #[inline]
+    fn replace_oldest(&mut self, now: i64, event: Event) {
+        let place = self.next;
+        self.now[place] = now;
+        self.kind[place] = event.kind;
+        self.run[place] = event.run;
+        self.node[place] = event.node;
+        self.attempt[place] = event.attempt;
+        self.element[place] = event.element;
+        self.argument[place] = event.argument;
+        self.next = if place + 1 == self.capacity {
+            0
+        } else {
+            place + 1
+        };
+    }
+
     /// Remembers `count` events from `first` on, or as many of the last as there is room for.
     #[inline]
     pub(crate) fn remember_all(
@@ -68,6 +86,10 @@ impl Story {
         first: usize,
         count: usize,
     ) {
+        if count == 1 && self.now.len() == self.capacity && self.capacity > 0 {
+            self.replace_oldest(now, events.row(first));
+            return;
+        }
         let mut from = first + count.saturating_sub(self.capacity);
         let last = first + count;
         while from < last && self.capacity > 0 {
