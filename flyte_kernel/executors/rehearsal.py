@@ -24,7 +24,24 @@ __all__ = ["rehearse"]
 
 _MODULE = "flyte_kernel_rehearsal"
 _SOURCE = '''
-from flytekit import map_task, task, workflow
+import dataclasses
+import datetime
+import enum
+from typing import Optional, Union
+
+from flytekit import Cache, map_task, task, workflow
+from flytekit.types.file import FlyteFile
+
+
+class Kind(enum.Enum):
+    ONE = "one"
+
+
+@dataclasses.dataclass
+class Item:
+    name: str
+    weights: list[float]
+    labels: dict[str, int]
 
 
 @task
@@ -35,6 +52,18 @@ def rehearsed(number: int, text: str = "") -> str:
     :param number: of no meaning
     """
     return str(number)
+
+
+@task(cache=Cache(version="1"), retries=1)
+def rehearsed_types(
+    number: int,
+    item: Item = Item("", [1.0], {"one": 1}),
+    kind: Kind = Kind.ONE,
+    when: datetime.datetime = datetime.datetime(2000, 1, 1, tzinfo=datetime.timezone.utc),
+    either: Union[int, str] = 1,
+    file: Optional[FlyteFile] = None,
+) -> tuple[Item, Kind, Optional[int], Union[int, str], list[dict[str, float]], bool]:
+    return item, kind, number, either, [{"one": 1.0}], True
 
 
 @workflow
@@ -51,6 +80,7 @@ _ENVIRONMENT = {
 _RESOLVER = "flytekit.core.python_auto_container.default_task_resolver"
 _MAP_RESOLVER = "flytekit.core.array_node_map_task.ArrayNodeMapTaskResolver"
 _TASK = ["task-module", _MODULE, "task-name", "rehearsed"]
+_TYPES_TASK = [*_TASK[:-1], "rehearsed_types"]
 
 
 def rehearse(call_entrypoint: Callable[[list[str]], int]) -> None:
@@ -90,8 +120,10 @@ def _commands(folder: Path) -> list[list[str]]:
         *("--checkpoint-path", f"{store}/raw/checkpoints"),
         *("--prev-checkpoint", ""),
     ]
+    plain = ["pyflyte-execute", "--inputs", f"{folder}/inputs.pb", *places, "--resolver", _RESOLVER, "--"]
     return [
-        ["pyflyte-execute", "--inputs", f"{folder}/inputs.pb", *places, "--resolver", _RESOLVER, "--", *_TASK],
+        [*plain, *_TASK],
+        [*plain, *_TYPES_TASK],
         [
             *("pyflyte-map-execute", "--inputs", f"{folder}/map_inputs.pb", *places, "--resolver", _MAP_RESOLVER),
             *("--", "vars", "", "resolver", _RESOLVER, *_TASK),

@@ -49,9 +49,10 @@ __all__ = ["MARK", "Process", "process_table", "start_time", "write_json"]
 
 MARK = "FLYTE_KERNEL_ATTEMPT"
 SDK = "flytekit.bin.entrypoint"
-ENTRYPOINTS = {"pyflyte-execute": "execute_task_cmd", "pyflyte-map-execute": "map_execute_task_cmd"}
+MAP_COMMAND = "pyflyte-map-execute"
+ENTRYPOINTS = {"pyflyte-execute": "execute_task_cmd", MAP_COMMAND: "map_execute_task_cmd"}
 # Below this many new modules another warm process, which costs half a second to start, would not pay.
-IMPORTS_WORTH_REPORTING = 20
+IMPORTS_WORTH_REPORTING = 5
 # Threads that may live on through a fork: jemalloc prepares for forks by itself. BLAS ends its threads before one.
 THREADS_MADE_FOR_FORKS = frozenset({"jemalloc_bg_thd"})
 # The kernel's victim under memory pressure shall be a task, not a server: half of the scale of 1000.
@@ -139,6 +140,10 @@ class Attempt:
         self.pid = 0
         self.forked_at = time.monotonic()
         self.aborted = False
+        self.code: str = request["code"]
+        self.shares_folder = bool(request["crew"])  # work/ goes on to be used by others
+        self.has_copy = False
+        self.left_processes = False
         self.kill_at: float | None = None
         self.status: int | None = None
 
@@ -146,7 +151,7 @@ class Attempt:
 class Zygote:
     """Takes requests, forks, waits, ends what attempts leave behind and writes down how they ended."""
 
-    def __init__(self, control: int, reports: int, lock: int, *, warm: bool) -> None:
+    def __init__(self, folder: Path, control: int, reports: int, lock: int, *, warm: bool) -> None:
         self.control: int | None = control
         self.reports = reports
         self.lock = lock
@@ -156,6 +161,7 @@ class Zygote:
         self.received = b""
         self.attempts: dict[int, Attempt] = {}  # by process id
         self.crews = sibling("crew").Crews()
+        self.spares = sibling("code_copies").Spares(folder)
         self.orphans: dict[int, set[int]] = {}  # of unknown attempt: the attempts that ran when they were seen first
         self.wake_read, self.wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(self.wake_write, warn_on_full_buffer=False)
@@ -232,6 +238,8 @@ class Zygote:
             attempt.pid = worker
             self.attempts[worker] = attempt
             return
+        work = attempt.folder / "work"
+        attempt.has_copy = bool(attempt.code) and not os.path.exists(work) and self.spares.give(attempt.code, work)  # noqa: PTH110
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) if request["crew"] else (None, None)
         try:
             attempt.pid = fork()
@@ -315,6 +323,7 @@ class Zygote:
             for pid in left:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(pid, signal.SIGKILL)
+            attempt.left_processes |= bool(left)
             if not left:
                 self.finish(attempt)
 
@@ -347,6 +356,8 @@ class Zygote:
         if started:
             with contextlib.suppress(OSError):
                 write_json(attempt.folder / "exit.json", end)
+        if status == 0 and attempt.code and not attempt.shares_folder and not attempt.left_processes:
+            self.spares.keep(attempt.code, attempt.folder / "work")
         os.close(attempt.claim)
         self.report(id=attempt.id, event="exited" if started else "gone", **end)
 
@@ -412,9 +423,20 @@ class Zygote:
         os.close(self.reports)
         if code == 0:
             os.chdir("/")
-            for name in ("work", "tmp"):
-                shutil.rmtree(attempt.folder / name, ignore_errors=True)
+            clear_folders(attempt.folder, keep_work=self.may_keep_work(attempt))
         return code
+
+    def may_keep_work(self, attempt: Attempt) -> bool:
+        """Say whether another attempt may have this one's copy of the code, since it is as it was."""
+        if not attempt.code or attempt.shares_folder:
+            return False
+        with contextlib.suppress(OSError):
+            began_ns = (attempt.folder / "launch.json").stat().st_ctime_ns
+            untouched: bool = sibling("code_copies").is_untouched(
+                attempt.code, str(attempt.folder / "work"), began_ns
+            )
+            return untouched
+        return False
 
     def work_on(self, first: Attempt, server: socket.socket, code: int) -> int:
         """Run attempts for as long as they succeed and there are any."""
@@ -504,14 +526,12 @@ def become_task(attempt: Attempt, request: dict[str, Any]) -> None:
     os.close(log)
     os.close(null)
     work, scratch = attempt.folder / "work", attempt.folder / "tmp"
-    for folder in (work, scratch):
-        if folder.exists():
-            shutil.rmtree(folder)
+    clear_folders(attempt.folder, keep_work=attempt.has_copy)
     scratch.mkdir()
-    if request["code"]:
-        copy_folder(request["code"], str(work))
-    else:
+    if not attempt.code:
         work.mkdir()
+    elif not attempt.has_copy:
+        sibling("code_copies").copy_folder(attempt.code, str(work))
     os.chdir(work)
     os.environ.clear()
     os.environ.update(request["environment"])
@@ -524,25 +544,11 @@ def become_task(attempt: Attempt, request: dict[str, Any]) -> None:
     os.set_inheritable(attempt.claim, True)  # whatever the attempt leaves running keeps it claimed
 
 
-def copy_folder(source: str, target: str) -> None:
-    """Copy a folder with modes and times, which bytecode depends on.
-
-    A copy, not links: what user code writes beside its modules must not reach other attempts. shutil.copytree does
-    the same in three times the time.
-    """
-    os.mkdir(target)  # noqa: PTH102
-    with os.scandir(source) as entries:
-        for entry in entries:
-            copied = f"{target}/{entry.name}"
-            if entry.is_symlink():
-                os.symlink(os.readlink(entry.path), copied)  # noqa: PTH115, PTH211
-            elif entry.is_dir():
-                copy_folder(entry.path, copied)
-            else:
-                shutil.copyfile(entry.path, copied)
-                status = entry.stat()
-                os.chmod(copied, status.st_mode & 0o7777)  # noqa: PTH101
-                os.utime(copied, ns=(status.st_atime_ns, status.st_mtime_ns))
+def clear_folders(attempt: Path, *, keep_work: bool = False) -> None:
+    """Remove an attempt's folders and what is in them."""
+    for name in ("tmp",) if keep_work else ("work", "tmp"):
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(attempt / name)
 
 
 def replace_process(command: list[str], environment: dict[str, str]) -> int:
@@ -572,9 +578,11 @@ def call_entrypoint(command: list[str]) -> int:
     sys.modules["__main__"] = types.ModuleType("__main__")
     entrypoint = getattr(importlib.import_module(SDK), ENTRYPOINTS[command[0]])
     renew_sdk()
+    lazily = sibling("lazy_literals").lazily_converted if command[0] == MAP_COMMAND else contextlib.nullcontext
     code: Any = 0
     try:
-        entrypoint.main(args=command[1:], prog_name=command[0])
+        with lazily():
+            entrypoint.main(args=command[1:], prog_name=command[0])
     except SystemExit as leave:
         code = leave.code
     except BaseException:
@@ -703,7 +711,7 @@ def main() -> None:
         begin_unrehearsed(control, reports)
     gc.collect()
     gc.freeze()
-    zygote = Zygote(control, reports, lock, warm=SDK in sys.modules)
+    zygote = Zygote(folder, control, reports, lock, warm=SDK in sys.modules)
     zygote.report(event="ready", fit=quiet)
     if quiet:
         zygote.serve()
