@@ -90,9 +90,7 @@ def is_untouched(source: str, copy: str, since_ns: int) -> bool:
 def _is_same(original: os.DirEntry[str], copy: os.DirEntry[str], since_ns: int) -> bool:
     if original.is_symlink() or copy.is_symlink():
         return (
-            original.is_symlink()
-            and copy.is_symlink()
-            and os.readlink(original.path) == os.readlink(copy.path)  # noqa: PTH115
+            original.is_symlink() and copy.is_symlink() and os.readlink(original.path) == os.readlink(copy.path)  # noqa: PTH115
         )
     if original.is_dir():
         return copy.is_dir(follow_symlinks=False) and is_untouched(original.path, copy.path, since_ns)

@@ -432,9 +432,7 @@ class Zygote:
             return False
         with contextlib.suppress(OSError):
             began_ns = (attempt.folder / "launch.json").stat().st_ctime_ns
-            untouched: bool = sibling("code_copies").is_untouched(
-                attempt.code, str(attempt.folder / "work"), began_ns
-            )
+            untouched: bool = sibling("code_copies").is_untouched(attempt.code, str(attempt.folder / "work"), began_ns)
             return untouched
         return False
 
