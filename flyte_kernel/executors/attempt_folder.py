@@ -13,11 +13,12 @@ import os
 import re
 import shutil
 import signal
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flyte_kernel.executors.zygote import bears_mark, boot_id, process_table, start_time, write_json
+from flyte_kernel.executors.zygote import add_to_claim, bears_mark, boot_id, process_table, read_claim, start_time
 from flyte_kernel.ids import AttemptKey
 
 __all__ = ["AttemptFolder", "Exit", "LaunchedProcess"]
@@ -86,20 +87,21 @@ class AttemptFolder:
 
     def exit(self) -> Exit | None:
         """Return how the attempt ended, None if nobody wrote that down."""
-        content = self._read("exit.json")
-        if content is None:
+        content = self._said().get("exit")
+        if not isinstance(content, dict):
             return None
         return Exit(content.get("exit_code"), content.get("signal"), bool(content.get("aborted")))
 
     def write_exit(self, end: Exit) -> None:
         """Write down how an attempt ended whose zygote cannot do it any more."""
         content = {"exit_code": end.exit_code, "signal": end.signal, "aborted": end.aborted}
-        write_json(self.path / "exit.json", content)
+        with self._opened(os.O_RDWR | os.O_APPEND | os.O_CREAT) as claim:
+            add_to_claim(claim, "exit", content)
 
     def process(self) -> LaunchedProcess | None:
         """Return the process that the attempt was run by last, None if user code never ran."""
-        content = self._read("launch.json")
-        if content is None:
+        content = self._said().get("launch")
+        if not isinstance(content, dict):
             return None
         names = ("pid", "start_time", "supervisor", "supervisor_start_time", "boot")
         return LaunchedProcess(AttemptKey(*content["key"]), *(content[name] for name in names))
@@ -107,15 +109,12 @@ class AttemptFolder:
     def is_claimed(self) -> bool:
         """Say whether a process of this attempt, or its zygote, still lives."""
         try:
-            claim = os.open(self.path / "claim", os.O_RDWR | os.O_CLOEXEC)
+            with self._opened(os.O_RDWR) as claim:
+                fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except FileNotFoundError:
             return False
-        try:
-            fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
-        finally:
-            os.close(claim)
         return False
 
     def kill_strays(self) -> bool:
@@ -130,11 +129,12 @@ class AttemptFolder:
 
     def reset(self) -> None:
         """Make way for another run of an attempt that nobody runs and that left no result."""
-        (self.path / "launch.json").unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.truncate(self.path / "claim", 0)
 
     def remove_scratch(self) -> None:
         """Remove all but the log and the records of start and end."""
-        for name in ("work", "tmp"):
+        for name in ("work", "tmp", "work.fit", "tmp.fit"):
             shutil.rmtree(self.path / name, ignore_errors=True)
         (self.path / "imports.json").unlink(missing_ok=True)
 
@@ -145,9 +145,17 @@ class AttemptFolder:
         except (OSError, ValueError):
             return []
 
-    def _read(self, name: str) -> dict[str, Any] | None:
+    def _said(self) -> dict[str, Any]:
         try:
-            content = json.loads((self.path / name).read_text())
-        except (OSError, ValueError):
-            return None
-        return content if isinstance(content, dict) else None
+            with self._opened(os.O_RDONLY) as claim:
+                return read_claim(claim)
+        except OSError:
+            return {}
+
+    @contextlib.contextmanager
+    def _opened(self, flags: int) -> Iterator[int]:
+        claim = os.open(self.path / "claim", flags | os.O_CLOEXEC, 0o600)
+        try:
+            yield claim
+        finally:
+            os.close(claim)

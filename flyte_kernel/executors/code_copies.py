@@ -1,57 +1,15 @@
-"""Copies of registered code for attempts to run in, handed on from one that left its copy as it was.
+"""Copies of registered code for attempts to run in.
 
-A copy, not links: what user code writes beside its modules must not reach other attempts. Making and removing one costs
-a dozen system calls a file, so the process of an attempt says at its end, by leaving the folder, that nothing in it was
-touched, and its zygote moves it to the next attempt. Nothing of flyte_kernel is imported here.
+A copy, not links: what user code writes beside its modules must not reach other attempts. Nothing of flyte_kernel is
+imported here.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
-from pathlib import Path
 
-__all__ = ["Spares", "copy_folder", "is_untouched"]
-
-_SPARES_MAX = 64
-
-
-class Spares:
-    """The zygote's side: untouched copies, kept in `folder`, by the code they are of."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._kept: dict[str, list[str]] = {}
-        self._number = 0
-
-    def keep(self, code: str, copy: Path) -> None:
-        """Take a copy that its attempt has left, if there is one; one too many is removed."""
-        self._number += 1
-        kept = str(self._folder / f"spare-{self._number}")
-        with contextlib.suppress(OSError):
-            os.rename(copy, kept)  # noqa: PTH104
-            self._kept.setdefault(code, []).append(kept)
-        if sum(map(len, self._kept.values())) > _SPARES_MAX:
-            oldest = next(iter(self._kept))  # of the code that was asked for longest ago
-            shutil.rmtree(self._kept[oldest].pop(0), ignore_errors=True)
-            if not self._kept[oldest]:
-                del self._kept[oldest]
-
-    def give(self, code: str, target: Path) -> bool:
-        """Move a copy to `target`; False if there is none."""
-        kept = self._kept.pop(code, [])
-        if not kept:
-            return False
-        spare = kept.pop()
-        if kept:
-            self._kept[code] = kept
-        try:
-            os.rename(spare, target)  # noqa: PTH104
-        except OSError:
-            shutil.rmtree(spare, ignore_errors=True)
-            return False
-        return True
+__all__ = ["copy_folder", "is_untouched"]
 
 
 def copy_folder(source: str, target: str) -> None:
@@ -89,9 +47,8 @@ def is_untouched(source: str, copy: str, since_ns: int) -> bool:
 
 def _is_same(original: os.DirEntry[str], copy: os.DirEntry[str], since_ns: int) -> bool:
     if original.is_symlink() or copy.is_symlink():
-        return (
-            original.is_symlink() and copy.is_symlink() and os.readlink(original.path) == os.readlink(copy.path)  # noqa: PTH115
-        )
+        both = original.is_symlink() and copy.is_symlink()
+        return both and os.readlink(original.path) == os.readlink(copy.path)  # noqa: PTH115
     if original.is_dir():
         return copy.is_dir(follow_symlinks=False) and is_untouched(original.path, copy.path, since_ns)
     ours, theirs = original.stat(), copy.stat(follow_symlinks=False)

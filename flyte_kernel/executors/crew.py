@@ -14,10 +14,10 @@ import importlib
 import json
 import os
 import random
-import shutil
 import socket
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -102,15 +102,17 @@ class Crews:
 class Worker:
     """The forked process's side."""
 
-    def __init__(self, theirs: socket.socket, folder: Path) -> None:
+    def __init__(self, theirs: socket.socket, folder: Path, empty: Callable[..., None]) -> None:
         self._socket = theirs
+        self._empty = empty  # of sdk_folders
         self._work = str(folder / "work")
         self._kept = {name: os.environ[name] for name in ("HOME", "TMPDIR", "PYTHONPATH") if name in os.environ}
         remember_tasks()
 
     def next(self, claim: int) -> tuple[dict[str, Any], int] | None:
         """Say that an attempt has succeeded; return the next request and its claim, None if there is none."""
-        self._remove_temporary()
+        with contextlib.suppress(OSError):
+            self._empty(self._kept["TMPDIR"], others=False)  # lest what the SDK keeps of a long line fills the disk
         sys.stdout.flush()
         sys.stderr.flush()
         os.close(claim)  # the zygote's own copy holds the claim until the end is written down
@@ -138,13 +140,6 @@ class Worker:
         if numpy_random is not None:
             numpy_random.seed()
         os.set_inheritable(claim, True)
-
-    def _remove_temporary(self) -> None:
-        """Remove what the SDK kept of the attempt, lest a long line of them fills the disk."""
-        data = sys.modules.get("flytekit.core.data_persistence")
-        folder = str(getattr(data, "flyte_tmp_dir", ""))
-        if folder.startswith(self._kept["TMPDIR"] + os.sep):
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def remember_tasks() -> None:

@@ -7,16 +7,16 @@ flyte_kernel is imported, since that interpreter need not have it.
 
 A zygote outlives the server if it must. An attempt's folder holds
 
-    claim        locked (flock) from before the fork until exit.json is written, by zygote and attempt
-    launch.json  which process it is and which its zygote, written by that process before user code can run
-    exit.json    {"exit_code", "signal", "aborted"}, written when the process and all that it left behind are gone
-    log.txt      what it printed
-    work/ tmp/   where it ran, removed when it ends by itself
+    claim       locked (flock) from before the fork until its end is written down, by zygote and attempt; holds lines of
+                {"launch": which process it is and which its zygote}, added by that process before user code can run,
+                {"exit": {"exit_code", "signal", "aborted"}}, added when it and all that it left behind are gone
+    log.txt     what it printed
+    work/ tmp/  where it ran, removed or handed on when it ends by itself
 
-so whoever holds the claim is the only one who may run the attempt, and whoever finds exit.json knows how it ended. When
-the server closes the control socket (standard input), no new work is taken, the children are seen to their end, and
-then the zygote ends too. Reports go to a pipe (standard output) as lines of at most PIPE_BUF bytes, which children and
-zygote may write side by side.
+so whoever holds the claim is the only one who may run the attempt, and whoever finds an exit there knows how it ended.
+One file, since making one is the dearest thing that an attempt asks of a disk. When the server closes the control
+socket (standard input), no new work is taken, the children are seen to their end, and then the zygote ends too. Reports
+go to a pipe (standard output) as lines of at most PIPE_BUF bytes, which children and zygote may write side by side.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ import warnings
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-__all__ = ["MARK", "Process", "process_table", "start_time", "write_json"]
+__all__ = ["MARK", "Process", "add_to_claim", "process_table", "read_claim", "start_time", "write_json"]
 
 MARK = "FLYTE_KERNEL_ATTEMPT"
 SDK = "flytekit.bin.entrypoint"
@@ -58,6 +58,7 @@ THREADS_MADE_FOR_FORKS = frozenset({"jemalloc_bg_thd"})
 # The kernel's victim under memory pressure shall be a task, not a server: half of the scale of 1000.
 OOM_SCORE = 500
 MESSAGE_CHARACTERS_MAX = 600
+CLAIM_BYTES_MAX = 1 << 16
 RECHECK_S = 0.02
 # After this time process ids may have wrapped around, so that younger processes may have smaller ones.
 YOUNG_S = 10.0
@@ -130,8 +131,22 @@ def write_json(path: Path, content: Any) -> None:
     temporary.replace(path)
 
 
+def add_to_claim(claim: int, kind: str, content: Any) -> None:
+    """Add a line to an open claim, in one system call."""
+    os.write(claim, json.dumps({kind: content}).encode() + b"\n")
+
+
+def read_claim(claim: int) -> dict[str, Any]:
+    """Return what the lines of an open claim say, by kind; user code that has the descriptor may have added others."""
+    said: dict[str, Any] = {}
+    for line in os.pread(claim, CLAIM_BYTES_MAX, 0).splitlines():
+        with contextlib.suppress(ValueError, AttributeError):
+            said.update(json.loads(line).items())
+    return said
+
+
 class Attempt:
-    """An attempt from its fork until exit.json is written; `status` is what waitpid said."""
+    """An attempt from its fork until its end is written down; `status` is what waitpid said."""
 
     def __init__(self, request: dict[str, Any], claim: int) -> None:
         self.id: int = request["id"]
@@ -142,7 +157,10 @@ class Attempt:
         self.aborted = False
         self.code: str = request["code"]
         self.shares_folder = bool(request["crew"])  # work/ goes on to be used by others
-        self.has_copy = False
+        self.has_copy = False  # of the code, handed on by another attempt
+        self.has_scratch = False  # likewise
+        self.uses_sdk = request["command"][0] in ENTRYPOINTS
+        self.began_ns = 0  # in its own process: when its launch was written down
         self.left_processes = False
         self.kill_at: float | None = None
         self.status: int | None = None
@@ -161,7 +179,7 @@ class Zygote:
         self.received = b""
         self.attempts: dict[int, Attempt] = {}  # by process id
         self.crews = sibling("crew").Crews()
-        self.spares = sibling("code_copies").Spares(folder)
+        self.spares = sibling("spares").Spares(folder)
         self.orphans: dict[int, set[int]] = {}  # of unknown attempt: the attempts that ran when they were seen first
         self.wake_read, self.wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(self.wake_write, warn_on_full_buffer=False)
@@ -238,8 +256,7 @@ class Zygote:
             attempt.pid = worker
             self.attempts[worker] = attempt
             return
-        work = attempt.folder / "work"
-        attempt.has_copy = bool(attempt.code) and not os.path.exists(work) and self.spares.give(attempt.code, work)  # noqa: PTH110
+        self.spares.furnish(attempt)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) if request["crew"] else (None, None)
         try:
             attempt.pid = fork()
@@ -355,9 +372,9 @@ class Zygote:
         started = is_started(attempt)
         if started:
             with contextlib.suppress(OSError):
-                write_json(attempt.folder / "exit.json", end)
-        if status == 0 and attempt.code and not attempt.shares_folder and not attempt.left_processes:
-            self.spares.keep(attempt.code, attempt.folder / "work")
+                add_to_claim(attempt.claim, "exit", end)
+        if status == 0 and not attempt.shares_folder and not attempt.left_processes:
+            self.spares.collect(attempt)
         os.close(attempt.claim)
         self.report(id=attempt.id, event="exited" if started else "gone", **end)
 
@@ -392,7 +409,8 @@ class Zygote:
         """Write down which process this is, then say that it begins."""
         own = os.getpid()
         process = {"pid": own, "start_time": start_time(own), "key": request["key"]}
-        write_json(attempt.folder / "launch.json", {**process, **self.identity})
+        add_to_claim(attempt.claim, "launch", {**process, **self.identity})
+        attempt.began_ns = os.fstat(attempt.claim).st_ctime_ns
         self.report(id=attempt.id, event="started", pid=own)
 
     def leave_zygote(self) -> None:
@@ -423,22 +441,12 @@ class Zygote:
         os.close(self.reports)
         if code == 0:
             os.chdir("/")
-            clear_folders(attempt.folder, keep_work=self.may_keep_work(attempt))
+            sibling("spares").leave(attempt, sibling("code_copies"), sibling("sdk_folders"))
         return code
-
-    def may_keep_work(self, attempt: Attempt) -> bool:
-        """Say whether another attempt may have this one's copy of the code, since it is as it was."""
-        if not attempt.code or attempt.shares_folder:
-            return False
-        with contextlib.suppress(OSError):
-            began_ns = (attempt.folder / "launch.json").stat().st_ctime_ns
-            untouched: bool = sibling("code_copies").is_untouched(attempt.code, str(attempt.folder / "work"), began_ns)
-            return untouched
-        return False
 
     def work_on(self, first: Attempt, server: socket.socket, code: int) -> int:
         """Run attempts for as long as they succeed and there are any."""
-        worker, attempt = sibling("crew").Worker(server, first.folder), first
+        worker, attempt = sibling("crew").Worker(server, first.folder, sibling("sdk_folders").empty), first
         while code == 0 and (given := worker.next(attempt.claim)) is not None:
             request, claim = given
             attempt = Attempt(request, claim)
@@ -465,13 +473,13 @@ class Zygote:
 
 def claim_attempt(folder: Path) -> int | None:
     """Return a descriptor that holds the attempt's claim, None if another has it or the attempt was run."""
-    claim = os.open(folder / "claim", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    claim = os.open(folder / "claim", os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        is_fresh = os.fstat(claim).st_size == 0
     except BlockingIOError:
-        os.close(claim)
-        return None
-    if (folder / "launch.json").exists() or (folder / "exit.json").exists():
+        is_fresh = False
+    if not is_fresh:
         os.close(claim)
         return None
     return claim
@@ -479,10 +487,8 @@ def claim_attempt(folder: Path) -> int | None:
 
 def is_started(attempt: Attempt) -> bool:
     """Say whether the attempt's process came as far as user code."""
-    try:
-        return bool(json.loads((attempt.folder / "launch.json").read_text())["pid"] == attempt.pid)
-    except (OSError, ValueError):
-        return False
+    launch = read_claim(attempt.claim).get("launch")
+    return isinstance(launch, dict) and launch.get("pid") == attempt.pid
 
 
 def may_have_wrapped(attempt: Attempt) -> bool:
@@ -523,30 +529,17 @@ def become_task(attempt: Attempt, request: dict[str, Any]) -> None:
         os.dup2(source, target)
     os.close(log)
     os.close(null)
-    work, scratch = attempt.folder / "work", attempt.folder / "tmp"
-    clear_folders(attempt.folder, keep_work=attempt.has_copy)
-    scratch.mkdir()
-    if not attempt.code:
-        work.mkdir()
-    elif not attempt.has_copy:
-        sibling("code_copies").copy_folder(attempt.code, str(work))
-    os.chdir(work)
+    sibling("spares").make_folders(attempt, sibling("code_copies"))
+    os.chdir(attempt.folder / "work")
     os.environ.clear()
     os.environ.update(request["environment"])
     time.tzset()
-    tempfile.tempdir = None
+    tempfile.tempdir = os.environ.get("TMPDIR")  # what the module finds out by making a file there
     random.seed()
     numpy_random = sys.modules.get("numpy.random")
     if numpy_random is not None:
         numpy_random.seed()
     os.set_inheritable(attempt.claim, True)  # whatever the attempt leaves running keeps it claimed
-
-
-def clear_folders(attempt: Path, *, keep_work: bool = False) -> None:
-    """Remove an attempt's folders and what is in them."""
-    for name in ("tmp",) if keep_work else ("work", "tmp"):
-        with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(attempt / name)
 
 
 def replace_process(command: list[str], environment: dict[str, str]) -> int:
@@ -575,7 +568,7 @@ def call_entrypoint(command: list[str]) -> int:
     sys.argv = list(command)
     sys.modules["__main__"] = types.ModuleType("__main__")
     entrypoint = getattr(importlib.import_module(SDK), ENTRYPOINTS[command[0]])
-    renew_sdk()
+    sibling("sdk_folders").give_folders()
     lazily = sibling("lazy_literals").lazily_converted if command[0] == MAP_COMMAND else contextlib.nullcontext
     code: Any = 0
     try:
@@ -590,17 +583,6 @@ def call_entrypoint(command: list[str]) -> int:
         print(code, file=sys.stderr)
         return 1
     return int(code or 0) & 0xFF
-
-
-def renew_sdk() -> None:
-    """Give the SDK temporary folders of this attempt in place of those it made when the zygote imported it."""
-    with contextlib.suppress(KeyError, AttributeError):
-        data: Any = sys.modules["flytekit.core.data_persistence"]
-        data.flyte_tmp_dir = root = tempfile.mkdtemp(prefix="flyte-")
-        access = data.default_local_file_access_provider
-        access._local_sandbox_dir = sandbox = Path(root, "sandbox")
-        access._raw_output_prefix = f"{root}/raw/"
-        sandbox.mkdir()
 
 
 def end_interpreter() -> None:
