@@ -46,7 +46,11 @@ def lazily_converted() -> Iterator[None]:
     except (ImportError, AttributeError, KeyError):
         yield
         return
-    collection.from_flyte_idl = classmethod(lambda cls, message: cls(_Literals(message.literals, convert)))
+
+    def lazily(cls: Any, message: Any) -> Any:
+        return cls(_Literals(message.literals, convert))
+
+    collection.from_flyte_idl = classmethod(lazily)
     try:
         yield
     finally:

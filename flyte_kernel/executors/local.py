@@ -29,6 +29,7 @@ from flyte_kernel.executors import zygote
 from flyte_kernel.executors.attempt_folder import AttemptFolder, Exit, LaunchedProcess
 from flyte_kernel.executors.commands import TaskCommand, parse_command
 from flyte_kernel.executors.distributions import Distributions
+from flyte_kernel.executors.slots import Slots
 from flyte_kernel.executors.zygotes import ZygotePool, ZygoteProcess
 from flyte_kernel.ids import NO_ELEMENT, AttemptKey, ExecutionId
 
@@ -37,6 +38,7 @@ __all__ = ["LocalExecutor"]
 logger = logging.getLogger(__name__)
 
 _TRIES_MAX = 3  # of an attempt whose zygotes died before its process could start
+_AHEAD = 3  # attempts that a warm process is given for each that it runs, lest it waits for the server in between
 _RETIRE_EVERY_S = 10.0
 _ENDED_MAX = 100_000  # keys that are remembered; an older attempt's folder still says that it has ended
 _LOOK_AGAIN_S = (0.01, 0.5)  # first and longest pause while somebody else's record of an end is awaited
@@ -53,7 +55,6 @@ class _Attempt:
     command: TaskCommand
     code: Path | None = None
     zygote: ZygoteProcess | None = None
-    holds_slot: bool = False
     is_started: bool = False
     is_aborted: bool = False
     is_finished: bool = False
@@ -88,7 +89,6 @@ class LocalExecutor:
         self._folder = folder.absolute()
         python = python.absolute()  # not resolved: the link's own place says which environment it is of
         self._distributions = Distributions(self._folder / "distributions", fetch, python)
-        self._concurrency = concurrency or os.cpu_count() or 1
         self._environment = _base_environment(python, environment or {})
         self._grace_s = grace_s
         self._reuse_workers = reuse_workers
@@ -96,7 +96,7 @@ class LocalExecutor:
         self._ended: dict[AttemptKey, str] = {}
         self._ready: list[tuple[int, _Attempt]] = []
         self._awaiting_code: dict[str, list[_Attempt]] = {}
-        self._slots_used = 0
+        self._slots: Slots[_Attempt] = Slots(concurrency or os.cpu_count() or 1, _AHEAD)
         self._numbers = itertools.count(1)
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._notes: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
@@ -269,14 +269,27 @@ class LocalExecutor:
                 self._prepare(attempt)
 
     def _start_ready(self) -> None:
-        while self._ready and self._slots_used < self._concurrency:
-            _, attempt = heapq.heappop(self._ready)
-            if not attempt.is_finished:
-                self._take_slot(attempt)
-                self._start(attempt)
+        """Let attempts run in the order of their numbers; then give some ahead."""
+        while (attempt := self._next_ready()) is not None and self._start(attempt):
+            heapq.heappop(self._ready)
+        while self._slots.has_free() and (waiting := self._slots.waiting()):
+            self._move(min(waiting, key=lambda attempt: attempt.number))
 
-    def _start(self, attempt: _Attempt) -> None:
-        attempt.tries += 1
+    def _next_ready(self) -> _Attempt | None:
+        while self._ready and self._ready[0][1].is_finished:
+            heapq.heappop(self._ready)
+        return self._ready[0][1] if self._ready else None
+
+    def _move(self, attempt: _Attempt) -> None:
+        """Let an attempt run that waits behind another, since a slot is free."""
+        process = attempt.zygote
+        assert process is not None
+        self._ask(process, {"do": "move", "id": attempt.number, "slot": self._slots.move(attempt)})
+
+    def _start(self, attempt: _Attempt) -> bool:
+        """Give an attempt to a warm process, to be run in a free slot or behind others; False if there is no room."""
+        if not (self._slots.has_free() or self._slots.has_room()):
+            return False
         attempt.refusal = ""
         command = attempt.command
         environment = {**self._environment, **attempt.launch.environment}
@@ -284,7 +297,10 @@ class LocalExecutor:
             process = self._pool.choose(environment, command.module, uses_sdk=command.uses_sdk)
         except OSError as error:
             self._refuse(attempt, error)
-            return
+            return True
+        slot = self._slot_for(attempt, process)
+        if slot is None:
+            return False
         attempt.zygote = process
         process.attempts[attempt.number] = attempt
         self._ask(
@@ -292,6 +308,7 @@ class LocalExecutor:
             {
                 "do": "launch",
                 "id": attempt.number,
+                "slot": slot,
                 "key": attempt.launch.key,
                 "folder": str(attempt.folder.path),
                 "code": str(attempt.code or ""),
@@ -301,6 +318,20 @@ class LocalExecutor:
                 "environment": _attempt_environment(environment, attempt),
             },
         )
+        return True
+
+    def _slot_for(self, attempt: _Attempt, process: ZygoteProcess) -> int | None:
+        """Enter an attempt where it is to run; None if that must wait."""
+        waiting = self._slots.waiting()  # these came before it
+        while self._slots.has_free() and waiting:
+            self._move(min(waiting, key=lambda attempt: attempt.number))
+            waiting = self._slots.waiting()
+        if self._slots.has_free():
+            return self._slots.take(attempt, process)
+        slot = self._slots.shortest(process)
+        if slot is not None:
+            self._slots.join(attempt, slot)
+        return slot
 
     def _crew_of(self, attempt: _Attempt) -> str:
         """Return what attempts must share to be run by one process, empty for a process of its own."""
@@ -334,7 +365,13 @@ class LocalExecutor:
                 self._on_message(process, process.attempts[message["id"]], message)
         if not is_open:
             self._pool.on_end(process)
-            for attempt in list(process.attempts.values()):
+            lost = list(process.attempts.values())
+            for attempt in lost:
+                if self._slots.runs(attempt):
+                    attempt.tries += 1
+                else:
+                    self._slots.leave(attempt)
+            for attempt in lost:
                 self._on_zygote_lost(attempt)
 
     def _on_message(self, process: ZygoteProcess, attempt: _Attempt, message: Mapping[str, Any]) -> None:
@@ -352,6 +389,7 @@ class LocalExecutor:
             if event == "exited":
                 self._finish_exited(attempt, Exit(message["exit_code"], message["signal"], message["aborted"]))
             elif event == "lost":
+                self._slots.leave(attempt)  # the next in line runs; this one may be found running elsewhere
                 self._watch(attempt)
             elif attempt.is_aborted:
                 self._finish(attempt, ReportKind.ABORTED)
@@ -404,7 +442,8 @@ class LocalExecutor:
         self._selector.register(pidfd, selectors.EVENT_READ, attempt)
         attempt.adopted = process
         attempt.may_run_again = False  # it was told to have started; its end, even unseen, is told too
-        self._take_slot(attempt)
+        if not self._slots.runs(attempt):
+            self._slots.take(attempt)
         self._tell_started(attempt)
         if attempt.is_aborted:
             self._terminate(attempt)
@@ -428,7 +467,7 @@ class LocalExecutor:
             message = "the processes that should start it died; see zygotes.log"
             self._finish(attempt, ReportKind.REFUSED, message=message, recoverable=True)
         else:
-            self._release_slot(attempt)
+            self._slots.leave(attempt)
             attempt.folder.reset()
             attempt.adopted = None
             self._prepare(attempt)
@@ -486,7 +525,7 @@ class LocalExecutor:
     def _finish(self, attempt: _Attempt, kind: ReportKind, **details: Any) -> None:
         attempt.is_finished = True
         self._stop_watching(attempt)
-        self._release_slot(attempt)
+        self._slots.leave(attempt)
         self._attempts.pop(attempt.launch.key, None)
         self._remember_end(attempt.launch.key, attempt.launch.name)
         self._tell(attempt, kind, **details)
@@ -495,16 +534,6 @@ class LocalExecutor:
         self._ended[key] = name
         if len(self._ended) > _ENDED_MAX:
             del self._ended[next(iter(self._ended))]
-
-    def _take_slot(self, attempt: _Attempt) -> None:
-        if not attempt.holds_slot:
-            attempt.holds_slot = True
-            self._slots_used += 1
-
-    def _release_slot(self, attempt: _Attempt) -> None:
-        if attempt.holds_slot:
-            attempt.holds_slot = False
-            self._slots_used -= 1
 
     def _tell_started(self, attempt: _Attempt) -> None:
         if not attempt.is_started:

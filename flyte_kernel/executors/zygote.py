@@ -22,6 +22,7 @@ go to a pipe (standard output) as lines of at most PIPE_BUF bytes, which childre
 from __future__ import annotations
 
 import atexit
+import collections
 import contextlib
 import ctypes
 import fcntl
@@ -150,6 +151,7 @@ class Attempt:
 
     def __init__(self, request: dict[str, Any], claim: int) -> None:
         self.id: int = request["id"]
+        self.slot: int = request["slot"]
         self.folder = Path(request["folder"])
         self.claim = claim
         self.pid = 0
@@ -178,6 +180,7 @@ class Zygote:
         self.modules = len(sys.modules)
         self.received = b""
         self.attempts: dict[int, Attempt] = {}  # by process id
+        self.lines: dict[int, collections.deque[dict[str, Any]]] = {}  # requests that wait for the end of another's
         self.crews = sibling("crew").Crews()
         self.spares = sibling("spares").Spares(folder)
         self.orphans: dict[int, set[int]] = {}  # of unknown attempt: the attempts that ran when they were seen first
@@ -225,19 +228,52 @@ class Zygote:
         if not data:
             os.close(self.control)
             self.control = None
+            self.lines.clear()
             return
         *lines, self.received = (self.received + data).split(b"\n")
         for line in lines:
             request = json.loads(line)
             if request["do"] == "abort":
                 self.abort(request["id"], request["grace_s"])
+            elif request["do"] == "move":
+                self.move(request["id"], request["slot"])
             else:
-                self.launch(request)
+                self.lines.setdefault(request["slot"], collections.deque()).append(request)
+                self.advance(request["slot"])
 
     def report(self, **message: Any) -> None:
         """Tell the server, if there still is one."""
         with contextlib.suppress(OSError):
             os.write(self.reports, json.dumps(message).encode() + b"\n")
+
+    def advance(self, slot: int) -> None:
+        """Launch the next attempt of a line, unless one of it runs."""
+        line = self.lines.get(slot)
+        while line and not any(attempt.slot == slot for attempt in self.attempts.values()):
+            self.launch(line.popleft())
+        if not line:
+            self.lines.pop(slot, None)
+
+    def withdraw(self, id_: int) -> dict[str, Any] | None:
+        """Take a waiting request out of its line and return it."""
+        for line in self.lines.values():
+            for request in line:
+                if request["id"] == id_:
+                    line.remove(request)
+                    return request
+        return None
+
+    def move(self, id_: int, slot: int) -> None:
+        """Let an attempt have another, free slot, whether it waits or has come to run meanwhile."""
+        request = self.withdraw(id_)
+        if request is not None:
+            self.lines[slot] = collections.deque([{**request, "slot": slot}])
+            self.advance(slot)
+        for attempt in self.attempts.values():
+            if request is None and attempt.id == id_:
+                left, attempt.slot = attempt.slot, slot
+                self.advance(left)
+                return
 
     def launch(self, request: dict[str, Any]) -> None:
         """Claim the attempt and fork its process, unless another has it or it has ended already."""
@@ -286,6 +322,7 @@ class Zygote:
             self.crews.forget(pid)
         else:
             self.crews.rest(pid)
+        self.advance(attempt.slot)
 
     def refuse(self, attempt: int, error: BaseException) -> None:
         """Say why an attempt could not be started."""
@@ -296,6 +333,9 @@ class Zygote:
 
     def abort(self, id_: int, grace_s: float) -> None:
         """Ask an attempt's processes to go, and see to it that they have gone after `grace_s`."""
+        if self.withdraw(id_) is not None:
+            self.report(id=id_, event="gone")
+            return
         for attempt in self.attempts.values():
             if attempt.id == id_ and not attempt.aborted:
                 attempt.aborted = True
@@ -343,6 +383,7 @@ class Zygote:
             attempt.left_processes |= bool(left)
             if not left:
                 self.finish(attempt)
+                self.advance(attempt.slot)
 
     def find_orphans(self, table: dict[int, Process]) -> None:
         """Note children of attempts that lost their parents, left the session and are not known yet."""

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlparse
 
 import pytest
@@ -94,8 +95,12 @@ class House:
 
     def supervisor_of(self, launch: AttemptLaunch) -> int:
         """Return the zygote of an attempt."""
-        record = json.loads((self.folder / "tasks" / "attempts" / launch.name / "launch.json").read_text())
-        return int(record["supervisor"])
+        return int(self.claim(launch)["launch"]["supervisor"])
+
+    def claim(self, launch: AttemptLaunch) -> dict[str, Any]:
+        """Return what an attempt's claim says, by kind of line."""
+        lines = (self.folder / "tasks" / "attempts" / launch.name / "claim").read_text().splitlines()
+        return {kind: content for line in lines for kind, content in json.loads(line).items()}
 
 
 @pytest.fixture
@@ -130,7 +135,7 @@ def test_attempts_that_ended_meanwhile_are_reported(house: House) -> None:
     wait_until(lambda: len(house.runs(0)) == 1, "the program to run")
     house.kill()
     house.let_go_on()
-    wait_until(lambda: (house.folder / "tasks/attempts" / launch.name / "exit.json").exists(), "exit.json")
+    wait_until(lambda: "exit" in house.claim(launch), "its end to be written down")
     house.successor().reconcile([launch])
     assert house.reports.end_of(launch).exit_code == 3
     assert house.reports.kinds_of(launch) == [ReportKind.STARTED, ReportKind.EXITED]

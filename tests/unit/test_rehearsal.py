@@ -56,7 +56,7 @@ def test_the_sdk_rehearses_and_all_is_as_before(tmp_path: Path) -> None:
     assert "did not rehearse" not in done.stderr
     told = json.loads(done.stdout.splitlines()[-1])
     assert told == {
-        "calls": [["pyflyte-execute", 0], ["pyflyte-map-execute", 0]],
+        "calls": [["pyflyte-execute", 0], ["pyflyte-execute", 0], ["pyflyte-map-execute", 0]],
         "same": True,
         "threads": 1,
         "quiet": True,
