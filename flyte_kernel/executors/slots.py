@@ -32,7 +32,7 @@ class Slots(Generic[_A]):
     def runs(self, attempt: _A) -> bool:
         """Say whether an attempt is the first of a line."""
         slot = self._slot_of.get(attempt)
-        return slot is not None and self._lines[slot][0] is attempt
+        return slot is not None and self._lines[slot][0] == attempt
 
     def take(self, attempt: _A, owner: object = None) -> int:
         """Give an attempt a line of its own, which `owner` keeps; return its number."""

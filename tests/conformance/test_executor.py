@@ -322,6 +322,16 @@ def test_raw_program_gets_its_code(shared: Bench) -> None:
     assert log_of(report).rstrip().endswith(str(Path(urlparse(report.log_uri).path).parent / "work"))
 
 
+def test_what_a_program_writes_beside_its_code_does_not_reach_others(shared: Bench) -> None:
+    litter = (
+        "import os, pathlib as p; f = p.Path(os.environ['HOME'], 'count.txt'); print(f.read_text()); f.write_text('x')"
+    )
+    launches = [launch_of(next(numbers), fast(URI, ("python", "-c", litter))) for _ in range(2)]
+    for launch in launches:
+        shared.executors[0].launch([launch])
+        assert log_of(shared.reports.end_of(launch)) == "\n"
+
+
 # Refusals
 
 
@@ -506,6 +516,27 @@ def test_no_more_run_at_once_than_allowed_and_in_order(bench: Bench, tmp_path: P
     assert sorted(started[-2:]) == [4, 5]
 
 
+def test_those_that_wait_behind_a_long_one_run_where_there_is_room(bench: Bench) -> None:
+    executor = bench.start(concurrency=2)
+    long = python_of(0, "import time; time.sleep(1000)")
+    short = [python_of(n, f"print({n})") for n in range(1, 12)]
+    executor.launch([long, *short])
+    assert [log_of(bench.reports.end_of(launch)) for launch in short] == [f"{n}\n" for n in range(1, 12)]
+    assert bench.reports.kinds_of(long) == [ReportKind.STARTED]
+    executor.abort([long.key])
+    assert bench.reports.end_of(long).kind is ReportKind.ABORTED
+
+
+def test_programs_and_tasks_that_need_different_warm_processes_take_turns(bench: Bench) -> None:
+    executor = bench.start(concurrency=1)
+    places = [bench.task_files() for _ in range(6)]
+    tasks = [launch_of(2 * n, fast(URI, place.command("flows", "add", a=n, b=1))) for n, place in enumerate(places)]
+    programs = [python_of(2 * n + 1, "pass", {"OWN": str(n % 2)}) for n in range(6)]
+    executor.launch([launch for pair in zip(tasks, programs, strict=True) for launch in pair])
+    assert [bench.reports.end_of(launch).exit_code for launch in [*tasks, *programs]] == [0] * 12
+    assert [place.result() for place in places] == [1, 2, 3, 4, 5, 6]
+
+
 def test_thirty_tasks_at_once(bench: Bench) -> None:
     executor = bench.start(concurrency=30)
     places = [bench.task_files() for _ in range(30)]
@@ -572,6 +603,19 @@ def test_death_of_a_warm_process_ends_its_attempts_and_the_next_gets_another(ben
     after = python_of(2, "print('well')")
     executor.launch([after])
     assert log_of(bench.reports.end_of(after)) == "well\n"
+
+
+def test_death_of_a_warm_process_costs_those_that_wait_behind_nothing(bench: Bench, tmp_path: Path) -> None:
+    executor = bench.start(concurrency=1)
+    first = python_of(0, "import os, time; print(os.getppid(), flush=True); time.sleep(1000)")
+    waiting = [launch_of(n, ("/bin/sh", "-c", f"echo {n} >> {tmp_path / 'ran'}")) for n in range(1, 10)]
+    executor.launch([first, *waiting])
+    log = Path(urlparse(bench.reports.wait_for(first, ReportKind.STARTED).log_uri).path)
+    wait_until(lambda: bool(log.read_text()), "the first to say what it was forked from")
+    os.kill(int(log.read_text()), signal.SIGKILL)
+    assert bench.reports.end_of(first).signal == signal.SIGKILL
+    assert [bench.reports.end_of(launch).exit_code for launch in waiting] == [0] * 9
+    assert (tmp_path / "ran").read_text().split() == [str(n) for n in range(1, 10)]
 
 
 def test_interpreter_without_the_sdk_runs_programs(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
