@@ -62,6 +62,12 @@ def test_another_run_gets_processes_of_its_own(client: Client) -> None:
     assert not {pid for pid, _, _ in first} & {pid for pid, _, _ in second}
 
 
+def test_what_the_sdk_leaves_of_an_element_does_not_pile_up(client: Client) -> None:
+    told = client.run("crews.stocktaking", {"numbers": list(range(ELEMENTS))}).outputs["o0"]
+    counts = {process: [count for other, count in told if other == process] for process, _ in told}
+    assert all(min(found) == max(found) > 0 for found in counts.values()), counts
+
+
 def test_a_process_that_dies_costs_one_attempt(client: Client, tmp_path: Path) -> None:
     numbers = list(range(8))
     execution = client.run("crews.breaking", {"numbers": numbers, "folders": [str(tmp_path)] * 8})

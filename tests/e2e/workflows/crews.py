@@ -40,6 +40,17 @@ def linger(n: int, folder: str) -> int:
     return n
 
 
+@task
+def stock(n: int) -> list[int]:
+    """Return the process and how many files and folders there are in its scratch folder."""
+    return [os.getpid(), sum(1 for _ in Path(os.environ["TMPDIR"]).rglob("*"))]
+
+
+@workflow
+def stocktaking(numbers: list[int]) -> list[list[int]]:
+    return map_task(stock)(n=numbers)
+
+
 @workflow
 def everybody(numbers: list[int]) -> list[list[int]]:
     return map_task(who)(n=numbers)
