@@ -30,7 +30,7 @@ from flyte_kernel.executors.attempt_folder import AttemptFolder, Exit, LaunchedP
 from flyte_kernel.executors.commands import TaskCommand, parse_command
 from flyte_kernel.executors.distributions import Distributions
 from flyte_kernel.executors.slots import Slots
-from flyte_kernel.executors.zygotes import ZygotePool, ZygoteProcess
+from flyte_kernel.executors.zygotes import UserModule, ZygotePool, ZygoteProcess
 from flyte_kernel.ids import NO_ELEMENT, AttemptKey, ExecutionId
 
 __all__ = ["LocalExecutor"]
@@ -295,6 +295,9 @@ class LocalExecutor:
         environment = {**self._environment, **attempt.launch.environment}
         try:
             process = self._pool.choose(environment, command.module, uses_sdk=command.uses_sdk)
+            if command.module and attempt.code is not None and not self._crew_of(attempt):
+                module = UserModule(command.module, str(attempt.code))
+                process = self._pool.branch_of(process, environment, module)
         except OSError as error:
             self._refuse(attempt, error)
             return True

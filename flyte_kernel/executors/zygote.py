@@ -2,8 +2,10 @@
 
 It imports the SDK once, and the libraries that earlier attempts needed, then forks a child for each attempt: some 13 ms
 instead of 0.5 s. Any other command is run by exec. User code is imported by the child alone: an attempt starts from the
-registered code, its own environment and a copy of its own, and what an import breaks stays in that attempt. Nothing of
-flyte_kernel is imported, since that interpreter need not have it.
+registered code, its own environment and a copy of its own, and what an import breaks stays in that attempt. Where many
+attempts of one environment want the same module, a branch does better: a zygote, forked of this one, that has imported
+that module too, if attempts cannot tell (see user_module). Nothing of flyte_kernel is imported, since that interpreter
+need not have it.
 
 A zygote outlives the server if it must. An attempt's folder holds
 
@@ -61,6 +63,7 @@ OOM_SCORE = 500
 MESSAGE_CHARACTERS_MAX = 600
 CLAIM_BYTES_MAX = 1 << 16
 RECHECK_S = 0.02
+IMPORTED_WITHIN_S = 60.0
 # After this time process ids may have wrapped around, so that younger processes may have smaller ones.
 YOUNG_S = 10.0
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -172,7 +175,8 @@ class Zygote:
     """Takes requests, forks, waits, ends what attempts leave behind and writes down how they ended."""
 
     def __init__(self, folder: Path, control: int, reports: int, lock: int, *, warm: bool) -> None:
-        self.control: int | None = control
+        self.control: socket.socket | None = socket.socket(fileno=control)
+        self.received_descriptors: collections.deque[int] = collections.deque()
         self.reports = reports
         self.lock = lock
         self.identity = {"supervisor": os.getpid(), "supervisor_start_time": start_time(os.getpid()), "boot": boot_id()}
@@ -183,6 +187,9 @@ class Zygote:
         self.lines: dict[int, collections.deque[dict[str, Any]]] = {}  # requests that wait for the end of another's
         self.crews = sibling("crew").Crews()
         self.spares = sibling("spares").Spares(folder)
+        self.branches: set[int] = set()  # zygotes that were forked of this one
+        self.work = ""  # where modules of the user's were imported from
+        self.own_modules: frozenset[str] = frozenset()  # their names
         self.orphans: dict[int, set[int]] = {}  # of unknown attempt: the attempts that ran when they were seen first
         self.wake_read, self.wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(self.wake_write, warn_on_full_buffer=False)
@@ -193,7 +200,8 @@ class Zygote:
         while self.control is not None or self.attempts:
             poll = select.poll()
             workers = {worker.fileno(): pid for pid, worker in self.crews.sockets.items()}
-            for descriptor in (self.wake_read, self.control, *workers):
+            control = None if self.control is None else self.control.fileno()
+            for descriptor in (self.wake_read, control, *workers):
                 if descriptor is not None:
                     poll.register(descriptor, select.POLLIN)
             ready = {descriptor for descriptor, _ in poll.poll(self.patience_ms())}
@@ -202,7 +210,7 @@ class Zygote:
                     os.read(self.wake_read, 4096)
             for descriptor in ready & workers.keys():
                 self.on_worker(workers[descriptor])
-            if self.control in ready:
+            if control in ready:
                 self.receive()
             self.crews.dismiss(everybody=self.control is None)
             self.reap()
@@ -222,24 +230,50 @@ class Zygote:
         """Take the requests that have arrived; none is taken of a server that is gone."""
         assert self.control is not None
         try:
-            data = os.read(self.control, 1 << 20)
+            data, descriptors, _, _ = socket.recv_fds(self.control, 1 << 20, 16, socket.MSG_CMSG_CLOEXEC)
         except ConnectionError:
-            data = b""
+            data, descriptors = b"", []
+        self.received_descriptors += descriptors
         if not data:
-            os.close(self.control)
+            self.control.close()
             self.control = None
             self.lines.clear()
             return
         *lines, self.received = (self.received + data).split(b"\n")
-        for line in lines:
+        for line in filter(None, lines):  # an empty one carries descriptors
             request = json.loads(line)
             if request["do"] == "abort":
                 self.abort(request["id"], request["grace_s"])
             elif request["do"] == "move":
                 self.move(request["id"], request["slot"])
+            elif request["do"] == "branch":
+                self.branch(request)
             else:
                 self.lines.setdefault(request["slot"], collections.deque()).append(request)
                 self.advance(request["slot"])
+
+    def branch(self, request: dict[str, Any]) -> None:
+        """Fork another zygote, which imports a user's module and serves the server by descriptors of its own."""
+        control, reports = (self.received_descriptors.popleft() for _ in range(2))
+        try:
+            pid = fork()
+        except OSError as error:
+            print(f"zygote: no other one could be forked: {error}", file=sys.stderr)
+            pid = -1
+        if pid == 0:
+            self.become_zygote(request, control, reports)
+        os.close(control)
+        os.close(reports)
+        self.branches.add(pid)
+
+    def become_zygote(self, request: dict[str, Any], control: int, reports: int) -> NoReturn:
+        """Be the zygote for one module of the user's from here on."""
+        with contextlib.suppress(BaseException):
+            self.leave_zygote()
+            os.close(self.reports)
+            os.setsid()
+            serve_module(request, control, reports)
+        os._exit(0)
 
     def report(self, **message: Any) -> None:
         """Tell the server, if there still is one."""
@@ -361,6 +395,7 @@ class Zygote:
             if pid == 0:
                 return
             self.orphans.pop(pid, None)
+            self.branches.discard(pid)
             if pid in self.crews.sockets:
                 self.on_worker(pid)  # it may have said that it has finished before it went
                 self.crews.forget(pid)
@@ -389,7 +424,8 @@ class Zygote:
         """Note children of attempts that lost their parents, left the session and are not known yet."""
         own, sessions = os.getpid(), {*self.attempts, *self.crews.sockets}
         for pid, process in table.items():
-            if process.parent == own and pid not in self.attempts and process.session not in sessions:
+            is_known = pid in self.attempts or pid in self.branches
+            if process.parent == own and not is_known and process.session not in sessions:
                 marked = {a.pid for a in self.attempts.values() if bears_mark(pid, a.folder)}
                 self.orphans.setdefault(pid, marked or sessions)
 
@@ -457,9 +493,10 @@ class Zygote:
     def leave_zygote(self) -> None:
         """Give up what belongs to the zygote and to other attempts."""
         signal.set_wakeup_fd(-1)
-        for descriptor in (self.wake_read, self.wake_write, self.control, self.lock):
-            if descriptor is not None:
-                os.close(descriptor)
+        for descriptor in (self.wake_read, self.wake_write, self.lock, *self.received_descriptors):
+            os.close(descriptor)
+        if self.control is not None:
+            self.control.close()
         for other in self.attempts.values():
             os.close(other.claim)
         self.crews.leave()
@@ -472,7 +509,8 @@ class Zygote:
         """Run the attempt's command, and what others of its crew are to do; return the last exit code."""
         command = request["command"]
         work = attempt.folder / "work"
-        if not self.warm or command[0] not in ENTRYPOINTS or hides_imported(work):
+        sibling("user_module").move_modules(self.own_modules, self.work, str(work))
+        if not self.warm or command[0] not in ENTRYPOINTS or hides_imported(work, self.own_modules):
             return replace_process(command, request["environment"])
         code = call_entrypoint(command)
         self.report_imports(attempt, request["module"])
@@ -592,20 +630,21 @@ def replace_process(command: list[str], environment: dict[str, str]) -> int:
         return 127 if isinstance(error, FileNotFoundError) else 126
 
 
-def hides_imported(work: Path) -> bool:
-    """Say whether registered code has modules of the same name as ones that were imported here before."""
+def hides_imported(work: Path, own: frozenset[str]) -> bool:
+    """Say whether registered code has modules of the same name as ones imported here before that are not its `own`."""
     for entry in work.iterdir():
-        if entry.stem in sys.modules and (entry.suffix == ".py" or (entry / "__init__.py").exists()):
+        if (
+            entry.stem in sys.modules
+            and entry.stem not in own
+            and (entry.suffix == ".py" or (entry / "__init__.py").exists())
+        ):
             return True
     return False
 
 
 def call_entrypoint(command: list[str]) -> int:
     """Call the SDK's own command; return the exit code."""
-    paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
-    missing = [path for path in paths if path not in sys.path]
-    first = len(paths) - len(missing)  # the others lead the path since the zygote started
-    sys.path[first:first] = missing
+    sibling("user_module").extend_path()
     sys.argv = list(command)
     sys.modules["__main__"] = types.ModuleType("__main__")
     entrypoint = getattr(importlib.import_module(SDK), ENTRYPOINTS[command[0]])
@@ -700,6 +739,45 @@ def take_descriptors() -> tuple[int, int]:
     return control, reports
 
 
+def serve_module(request: dict[str, Any], control: int, reports: int) -> None:
+    """In a fork of another zygote: import the module, if nobody can tell, and serve attempts on it."""
+    folder = Path(request["folder"])
+    lock = take_lock(folder)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    time.tzset()
+    tempfile.tempdir = os.environ["TMPDIR"]
+    copies = sibling("code_copies")
+    copies.copy_folder(request["code"], str(folder / "work"))
+    signal.setitimer(signal.ITIMER_REAL, IMPORTED_WITHIN_S)  # ends this process
+    against = sibling("user_module").import_module(
+        request["module"], request["code"], folder, copies, set(request["varying"])
+    )
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    if not against and not quiet_after_fork():
+        against = "it started threads"
+    if against:
+        print(f"zygote: {request['module']} is imported by each attempt, since {against}", file=sys.stderr)
+    gc.collect()
+    gc.freeze()
+    zygote = Zygote(folder, control, reports, lock, warm=True)
+    zygote.work = str(folder / "work")
+    zygote.own_modules = sibling("user_module").modules_below(zygote.work)
+    zygote.report(event="ready", fit=not against)
+    if not against:
+        zygote.serve()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def take_lock(folder: Path) -> int:
+    """Return a descriptor that holds the lock which says that a zygote's folder is in use."""
+    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    return lock
+
+
 def begin_unrehearsed(control: int, reports: int) -> NoReturn:
     """Begin anew as the same process, since a thread remained that the rehearsal may have started."""
     print("zygote: threads remained, it begins anew without a rehearsal", file=sys.stderr)
@@ -719,8 +797,7 @@ def main() -> None:
     own = str(Path(__file__).parent)
     sys.path[:] = [entry for entry in sys.path if entry != own]
     control, reports = take_descriptors()
-    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    fcntl.flock(lock, fcntl.LOCK_EX)
+    lock = take_lock(folder)
     prctl(_PR_SET_CHILD_SUBREAPER, 1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if mode != "plain":

@@ -28,10 +28,13 @@ from typing import Any
 
 from flyte_kernel.executors import zygote
 
-__all__ = ["ZygoteKey", "ZygotePool", "ZygoteProcess"]
+__all__ = ["UserModule", "ZygoteKey", "ZygotePool", "ZygoteProcess"]
 
 logger = logging.getLogger(__name__)
 
+_BRANCH_AFTER = 16  # attempts that agree in all that a module may see; a branch costs as much as two of them
+_BRANCH_IDLE_S = 30.0
+_ALIKE_MAX = 1000  # kinds of attempts that are counted
 _ZYGOTES_MAX = 8  # each holds the SDK and libraries, some 100 MB
 _IDLE_S = 600.0
 _READY_WITHIN_S = 60.0  # the SDK takes half a second, heavy libraries ten
@@ -42,25 +45,47 @@ _RUN_TIME_PREFIXES = ("FLYTE_INTERNAL_", "_F_", "BATCH_JOB_ARRAY_", "FLYTE_K8S_A
 _RUN_TIME_NAMES = frozenset(
     {"FLYTE_ATTEMPT_NUMBER", "FLYTE_EXECUTION_URL", "FLYTE_MAX_ATTEMPTS", "FLYTE_START_TIME", "HOME", "TMPDIR"}
 )
+# Those of them that differ from attempt to attempt even where task and execution are the same.
+_OWN_NAMES = frozenset(
+    {
+        *("BATCH_JOB_ARRAY_INDEX_VAR_NAME", "FLYTE_K8S_ARRAY_INDEX", zygote.MARK, "HOME", "TMPDIR"),
+        *("FLYTE_ATTEMPT_NUMBER", "FLYTE_EXECUTION_URL", "FLYTE_MAX_ATTEMPTS", "FLYTE_START_TIME"),
+    }
+)
 # The library with which the SDK reaches a store, by the variable that says where it is.
 _STORE_LIBRARIES = {"FLYTE_AWS_ENDPOINT": "s3fs"}
 _SPAWN_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE, signal.SIGHUP, signal.SIGCHLD)
 
 
 @dataclass(frozen=True, slots=True)
+class UserModule:
+    """A module by name and the folder of the registered code that has it."""
+
+    name: str
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
 class ZygoteKey:
-    """What attempts must share to be forked from one process; `libraries` is None for one that only runs programs."""
+    """What attempts must share to be forked from one process; `libraries` is None for one that only runs programs.
+
+    One that has imported a `module` is for attempts which agree in all variables but those of every attempt's own.
+    """
 
     environment: frozenset[tuple[str, str]]
     libraries: tuple[str, ...] | None
+    module: UserModule | None = None
 
 
 @dataclass(eq=False, slots=True)
 class ZygoteProcess:
-    """A running zygote; `attempts` are those that were given to it and have not ended, by number."""
+    """A running zygote; `attempts` are those that were given to it and have not ended, by number.
+
+    `pid` is None for a branch, which is a child of another zygote.
+    """
 
     key: ZygoteKey
-    pid: int
+    pid: int | None
     folder: Path
     control: socket.socket
     reports: int
@@ -104,6 +129,41 @@ class ZygoteProcess:
         os.set_blocking(reports, False)
         return cls(key, pid, folder, ours, reports)
 
+    def branch(self, key: ZygoteKey, folder: Path) -> ZygoteProcess | None:
+        """Have this zygote fork one for the module of `key`; None if that cannot be now."""
+        self.flush()
+        if self.outgoing or key.module is None:
+            return None
+        (folder / "tmp").mkdir(parents=True)
+        work = str(folder / "work")
+        environment = {**dict(key.environment), "HOME": work, "TMPDIR": str(folder / "tmp")}
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, (environment.get("PYTHONPATH"), work)))
+        ours, theirs = socket.socketpair()
+        reports, reports_theirs = os.pipe2(os.O_CLOEXEC)
+        try:
+            socket.send_fds(self.control, [b"\n"], [theirs.fileno(), reports_theirs])
+        except OSError:
+            ours.close()
+            os.close(reports)
+            shutil.rmtree(folder, ignore_errors=True)
+            return None
+        finally:
+            theirs.close()
+            os.close(reports_theirs)
+        ours.setblocking(False)
+        os.set_blocking(reports, False)
+        self.ask(
+            {
+                "do": "branch",
+                "folder": str(folder),
+                "code": key.module.code,
+                "module": key.module.name,
+                "environment": environment,
+                "varying": sorted(_OWN_NAMES),
+            }
+        )
+        return ZygoteProcess(key, None, folder, ours, reports)
+
     def ask(self, request: Mapping[str, Any]) -> None:
         """Leave a request, which goes out at once or with later `flush`es."""
         self.outgoing += json.dumps(request).encode() + b"\n"
@@ -132,10 +192,11 @@ class ZygoteProcess:
         """Free what a zygote that has closed its reports had."""
         self.let_go()
         os.close(self.reports)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(self.pid, 0)
+        if self.pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(self.pid, 0)
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -155,6 +216,8 @@ class ZygotePool:
         self._libraries: dict[str, tuple[str, ...]] = {}
         self._lessons: dict[str, int] = {}
         self._deaths: dict[ZygoteKey, int] = {}
+        self._unfit: set[tuple[tuple[str, ...] | None, UserModule | None]] = set()
+        self._alike: dict[tuple[frozenset[tuple[str, str]], UserModule], int] = {}
 
     def open(self) -> None:
         """Make the folders and remove those of zygotes that are gone."""
@@ -182,6 +245,29 @@ class ZygotePool:
         chosen.used_at = time.monotonic()
         return chosen
 
+    def branch_of(self, process: ZygoteProcess, environment: Mapping[str, str], module: UserModule) -> ZygoteProcess:
+        """Return the branch of a zygote for many attempts on one module, or `process` where there is none to use."""
+        own = frozenset((name, value) for name, value in environment.items() if not _is_own(name, environment))
+        self._alike[own, module] = self._alike.pop((own, module), 0) + 1
+        if len(self._alike) > _ALIKE_MAX:
+            del self._alike[next(iter(self._alike))]
+        key = ZygoteKey(own, process.key.libraries, module)
+        branch = self._zygotes.get(key)
+        if branch is None and self._alike[own, module] >= _BRANCH_AFTER and process.is_ready:
+            branch = self._branch(process, key)
+        if branch is None or not branch.is_ready:
+            return process
+        branch.used_at = time.monotonic()
+        return branch
+
+    def _branch(self, process: ZygoteProcess, key: ZygoteKey) -> ZygoteProcess | None:
+        if (key.libraries, key.module) in self._unfit:
+            return None
+        branch = process.branch(key, self._new_folder())
+        if branch is not None:
+            self._enter(branch)
+        return branch
+
     def learn(self, module: str, libraries: Sequence[str]) -> None:
         """Remember libraries that an attempt on a module had to import."""
         known = self._libraries_of(module)
@@ -195,12 +281,17 @@ class ZygotePool:
     def on_ready(self, process: ZygoteProcess, *, fit: bool) -> None:
         """Note that a zygote serves now, or that it must not fork and goes away."""
         process.is_ready = fit
-        if not fit:
+        if not fit and process.key.module is not None:
+            self._unfit.add((process.key.libraries, process.key.module))
+        elif not fit:
             self._deaths[process.key] = _DEATHS_MAX
 
     def on_end(self, process: ZygoteProcess) -> None:
         """Forget a zygote that has closed its reports; the attempts it still had are the owner's to look after."""
-        if not process.is_ready:
+        kind = (process.key.libraries, process.key.module)
+        if not process.is_ready and kind not in self._unfit:
+            if process.key.module is not None:
+                self._unfit.add(kind)
             self._deaths[process.key] = self._deaths.get(process.key, 0) + 1
             logger.warning("a warm process ended before it was ready; see %s", self._folder / "zygotes.log")
         self._forget(process)
@@ -209,13 +300,14 @@ class ZygotePool:
         """Let go of idle zygotes that are too many or too old, and kill those that never got ready."""
         now = time.monotonic()
         for process in list(self._zygotes.values()):
-            if not process.is_ready and now - process.used_at > _READY_WITHIN_S:
+            if not process.is_ready and process.pid is not None and now - process.used_at > _READY_WITHIN_S:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(process.pid, signal.SIGKILL)
         idle = sorted((z for z in self._zygotes.values() if z.is_ready and not z.attempts), key=lambda z: z.used_at)
         surplus = len(self._zygotes) - _ZYGOTES_MAX
         for position, process in enumerate(idle):
-            if position < surplus or now - process.used_at >= _IDLE_S:
+            patience_s = _IDLE_S if process.key.module is None else _BRANCH_IDLE_S
+            if position < surplus or now - process.used_at >= patience_s:
                 del self._zygotes[process.key]
                 self._retired.add(process)
                 process.let_go()
@@ -242,11 +334,16 @@ class ZygotePool:
                 self._forget(process)
 
     def _start(self, key: ZygoteKey) -> ZygoteProcess:
-        folder = self._folder / "zygotes" / f"{os.getpid()}-{next(self._numbers)}"
-        process = ZygoteProcess.start(key, self._python, folder, self._folder / "zygotes.log")
-        self._zygotes[key] = process
-        self._selector.register(process.reports, selectors.EVENT_READ, process)
+        process = ZygoteProcess.start(key, self._python, self._new_folder(), self._folder / "zygotes.log")
+        self._enter(process)
         return process
+
+    def _new_folder(self) -> Path:
+        return self._folder / "zygotes" / f"{os.getpid()}-{next(self._numbers)}"
+
+    def _enter(self, process: ZygoteProcess) -> None:
+        self._zygotes[process.key] = process
+        self._selector.register(process.reports, selectors.EVENT_READ, process)
 
     def _substitute(self, key: ZygoteKey) -> ZygoteProcess | None:
         """Return the ready zygote that lacks the fewest libraries of the wanted one."""
@@ -256,6 +353,7 @@ class ZygotePool:
             for process in self._zygotes.values()
             if process.is_ready
             and process.key.environment == key.environment
+            and process.key.module is None
             and process.key.libraries is not None
             and wanted.issuperset(process.key.libraries)
         ]
@@ -283,6 +381,10 @@ class ZygotePool:
 
 def _is_run_time(name: str) -> bool:
     return name in _RUN_TIME_NAMES or name == zygote.MARK or name.startswith(_RUN_TIME_PREFIXES)
+
+
+def _is_own(name: str, environment: Mapping[str, str]) -> bool:
+    return name in _OWN_NAMES or name == environment.get("BATCH_JOB_ARRAY_INDEX_VAR_NAME")
 
 
 def _is_locked(path: Path) -> bool:
