@@ -17,7 +17,7 @@ import random
 import signal
 import sys
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 __all__ = ["extend_path", "import_module", "modules_below", "move_modules"]
@@ -205,5 +205,9 @@ def _kept_paths(folder: str) -> list[str]:
         f"{name}.{key}"
         for name in sorted(modules_below(folder))
         for key, value in list(_attributes(sys.modules[name]).items())
-        if not key.startswith("__") and isinstance(value, (str, bytes, os.PathLike)) and folder in os.fsdecode(value)
+        if not key.startswith("__") and _is_path(value) and folder in os.fsdecode(value)
     ]
+
+
+def _is_path(value: Any) -> bool:
+    return issubclass(type(value), (str, bytes, PurePath))  # isinstance would look at it, which may load a module
