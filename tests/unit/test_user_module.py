@@ -36,7 +36,8 @@ user_module.move_modules(names, str(folder / "work"), str(folder / "elsewhere"))
 told = {}
 for name in sorted(names):
     module = sys.modules[name]
-    told[name] = [getattr(module, "__file__", None), module.__spec__.origin, sorted(set(getattr(module, "__path__", [])))]
+    places = sorted(set(getattr(module, "__path__", [])))
+    told[name] = [getattr(module, "__file__", None), module.__spec__.origin, places]
 print(json.dumps([against, told, getattr(sys.modules.get("flows"), "TOLD", None)]))
 """
 
