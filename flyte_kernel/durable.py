@@ -49,7 +49,7 @@ class DurableKernel:
         self._bytes = 0
         self._is_closed = False
         try:
-            self.kernel = self._recover(system_attempts_extra, on_note)
+            self.kernel: Kernel = self._recover(system_attempts_extra, on_note)
         except BaseException:
             self._journal.close()
             raise

@@ -261,7 +261,7 @@ class ZygotePool:
         return branch
 
     def _branch(self, process: ZygoteProcess, key: ZygoteKey) -> ZygoteProcess | None:
-        if (key.libraries, key.module) in self._unfit:
+        if (key.libraries, key.module) in self._unfit or len(self._zygotes) >= _ZYGOTES_MAX:
             return None
         branch = process.branch(key, self._new_folder())
         if branch is not None:

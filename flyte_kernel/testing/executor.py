@@ -42,7 +42,7 @@ class FakeExecutor:
         self.launched: list[AttemptLaunch] = []
         self.aborted: list[AttemptKey] = []
         self.overlaps: list[AttemptKey] = []
-        self.hold_reports = False
+        self.hold_reports: bool = False
         self.held: list[AttemptReport] = []
         self._blobs = blobs
         self._script = script or (lambda _: FakeEnd(outputs=literals_pb2.LiteralMap()))
