@@ -329,9 +329,13 @@ class LocalExecutor:
         while self._slots.has_free() and waiting:
             self._move(min(waiting, key=lambda attempt: attempt.number))
             waiting = self._slots.waiting()
+        key = attempt.launch.key
+        # Only elements wait behind others, of their own map: who waits there is overtaken while the first takes long,
+        # which no other attempt may be, since its deadline runs.
+        line = None if key.element == NO_ELEMENT else (process, key.run, key.node)
         if self._slots.has_free():
-            return self._slots.take(attempt, process)
-        slot = self._slots.shortest(process)
+            return self._slots.take(attempt, line)
+        slot = None if line is None else self._slots.shortest(line)
         if slot is not None:
             self._slots.join(attempt, slot)
         return slot

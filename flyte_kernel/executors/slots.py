@@ -42,7 +42,7 @@ class Slots(Generic[_A]):
 
     def shortest(self, owner: object) -> int | None:
         """Return the shortest line that `owner` keeps, None if they are as long as they may be."""
-        lines = [slot for slot, keeper in self._owners.items() if keeper is owner]
+        lines = [slot for slot, keeper in self._owners.items() if keeper == owner]
         slot = min(lines, key=lambda slot: len(self._lines[slot]), default=None)
         return None if slot is None or len(self._lines[slot]) > self._ahead else slot
 
