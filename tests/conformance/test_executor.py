@@ -21,6 +21,7 @@ from tests.support.attempts import (
     INTERPRETER,
     Reports,
     TaskFiles,
+    as_element,
     fast,
     files,
     launch_of,
@@ -476,11 +477,14 @@ def test_abort_after_the_end_is_confirmed(shared: Bench) -> None:
     assert shared.reports.kinds_of(launch) == [ReportKind.STARTED, ReportKind.EXITED, ReportKind.ABORTED]
 
 
-def test_abort_while_queued_never_starts(bench: Bench, tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_map", [False, True])
+def test_abort_while_queued_never_starts(bench: Bench, tmp_path: Path, is_map: bool) -> None:
     executor = bench.start(concurrency=1)
     first = python_of(1, "import time; time.sleep(1000)")
     second = launch_of(2, ("touch", str(tmp_path / "second")))
     third = launch_of(3, ("touch", str(tmp_path / "third")))
+    if is_map:
+        first, second, third = (as_element(launch, n) for n, launch in enumerate((first, second, third)))
     executor.launch([first, second, third])
     bench.reports.wait_for(first, ReportKind.STARTED)
     executor.abort([second.key])
@@ -519,13 +523,22 @@ def test_no_more_run_at_once_than_allowed_and_in_order(bench: Bench, tmp_path: P
 
 def test_those_that_wait_behind_a_long_one_run_where_there_is_room(bench: Bench) -> None:
     executor = bench.start(concurrency=2)
-    long = python_of(0, "import time; time.sleep(1000)")
-    short = [python_of(n, f"print({n})") for n in range(1, 12)]
+    long = as_element(python_of(0, "import time; time.sleep(1000)"), 0)
+    short = [as_element(python_of(n, f"print({n})"), n) for n in range(1, 12)]
     executor.launch([long, *short])
     assert [log_of(bench.reports.end_of(launch)) for launch in short] == [f"{n}\n" for n in range(1, 12)]
     assert bench.reports.kinds_of(long) == [ReportKind.STARTED]
     executor.abort([long.key])
     assert bench.reports.end_of(long).kind is ReportKind.ABORTED
+
+
+def test_no_task_waits_behind_another_while_a_later_one_runs(bench: Bench, tmp_path: Path) -> None:
+    executor = bench.start(concurrency=2)
+    long = python_of(0, "import time; time.sleep(1000)")
+    others = [launch_of(n, ("/bin/sh", "-c", f"echo {n} >> {tmp_path / 'ran'}")) for n in range(1, 20)]
+    executor.launch([long, *others])
+    assert [bench.reports.end_of(launch).exit_code for launch in others] == [0] * 19
+    assert (tmp_path / "ran").read_text().split() == [str(n) for n in range(1, 20)]
 
 
 def test_programs_and_tasks_that_need_different_warm_processes_take_turns(bench: Bench) -> None:
@@ -608,8 +621,9 @@ def test_death_of_a_warm_process_ends_its_attempts_and_the_next_gets_another(ben
 
 def test_death_of_a_warm_process_costs_those_that_wait_behind_nothing(bench: Bench, tmp_path: Path) -> None:
     executor = bench.start(concurrency=1)
-    first = python_of(0, "import os, time; print(os.getppid(), flush=True); time.sleep(1000)")
-    waiting = [launch_of(n, ("/bin/sh", "-c", f"echo {n} >> {tmp_path / 'ran'}")) for n in range(1, 10)]
+    first = as_element(python_of(0, "import os, time; print(os.getppid(), flush=True); time.sleep(1000)"), 0)
+    appending = [launch_of(n, ("/bin/sh", "-c", f"echo {n} >> {tmp_path / 'ran'}")) for n in range(1, 10)]
+    waiting = [as_element(launch, n) for n, launch in enumerate(appending, 1)]
     executor.launch([first, *waiting])
     log = Path(urlparse(bench.reports.wait_for(first, ReportKind.STARTED).log_uri).path)
     wait_until(lambda: bool(log.read_text()), "the first to say what it was forked from")

@@ -8,6 +8,7 @@ import tarfile
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from flyteidl.core import errors_pb2, literals_pb2
@@ -56,6 +57,11 @@ def launch_of(
     key = AttemptKey(0, number, 0)
     execution = ExecutionId("flytesnacks", "development", "run")
     return AttemptLaunch(key, execution, f"n{number}", name or f"run-n{number}-0", command, environment or {})
+
+
+def as_element(launch: AttemptLaunch, element: int) -> AttemptLaunch:
+    """Return the launch as that of an element of one map: only those wait behind others at warm processes."""
+    return replace(launch, key=AttemptKey(0, 0, 0, element))
 
 
 def python_of(number: int, program: str, environment: Mapping[str, str] | None = None) -> AttemptLaunch:
