@@ -9,7 +9,14 @@ def triple(value: int) -> int:
     return 3 * value
 
 
+@task
+def total(values: list[int]) -> int:
+    """Return the sum."""
+    return sum(values)
+
+
 @workflow
-def plain(values: list[int]) -> list[int]:
+def plain(values: list[int]) -> tuple[list[int], int]:
     """Triple every value."""
-    return map_task(triple)(value=values)
+    tripled = map_task(triple)(value=values)
+    return tripled, total(values=tripled)

@@ -30,7 +30,7 @@ from flyte_kernel.executors.attempt_folder import AttemptFolder, Exit, LaunchedP
 from flyte_kernel.executors.commands import TaskCommand, parse_command
 from flyte_kernel.executors.distributions import Distributions
 from flyte_kernel.executors.slots import Slots
-from flyte_kernel.executors.zygotes import UserModule, ZygotePool, ZygoteProcess
+from flyte_kernel.executors.zygotes import ModuleUse, UserModule, ZygotePool, ZygoteProcess, environment_in
 from flyte_kernel.ids import NO_ELEMENT, AttemptKey, ExecutionId
 
 __all__ = ["LocalExecutor"]
@@ -38,7 +38,7 @@ __all__ = ["LocalExecutor"]
 logger = logging.getLogger(__name__)
 
 _TRIES_MAX = 3  # of an attempt whose zygotes died before its process could start
-_AHEAD = 3  # attempts that a warm process is given for each that it runs, lest it waits for the server in between
+_AHEAD = 3  # elements that a warm process is given for each that it runs, lest it waits for the server in between
 _RETIRE_EVERY_S = 10.0
 _ENDED_MAX = 100_000  # keys that are remembered; an older attempt's folder still says that it has ended
 _LOOK_AGAIN_S = (0.01, 0.5)  # first and longest pause while somebody else's record of an end is awaited
@@ -272,38 +272,44 @@ class LocalExecutor:
         """Let attempts run in the order of their numbers; then give some ahead."""
         while (attempt := self._next_ready()) is not None and self._start(attempt):
             heapq.heappop(self._ready)
-        while self._slots.has_free() and (waiting := self._slots.waiting()):
-            self._move(min(waiting, key=lambda attempt: attempt.number))
+        self._let_waiting_run()
 
     def _next_ready(self) -> _Attempt | None:
         while self._ready and self._ready[0][1].is_finished:
             heapq.heappop(self._ready)
         return self._ready[0][1] if self._ready else None
 
-    def _move(self, attempt: _Attempt) -> None:
-        """Let an attempt run that waits behind another, since a slot is free."""
-        process = attempt.zygote
-        assert process is not None
-        self._ask(process, {"do": "move", "id": attempt.number, "slot": self._slots.move(attempt)})
+    def _let_waiting_run(self) -> None:
+        """Let attempts that wait behind others have the free slots."""
+        while self._slots.has_free() and (waiting := self._slots.waiting()):
+            attempt = min(waiting, key=lambda attempt: attempt.number)
+            assert attempt.zygote is not None
+            self._ask(attempt.zygote, {"do": "move", "id": attempt.number, "slot": self._slots.move(attempt)})
 
     def _start(self, attempt: _Attempt) -> bool:
         """Give an attempt to a warm process, to be run in a free slot or behind others; False if there is no room."""
-        if not (self._slots.has_free() or self._slots.has_room()):
+        self._let_waiting_run()  # these came before it
+        is_element = attempt.launch.key.element != NO_ELEMENT
+        if not (self._slots.has_free() or (is_element and self._slots.has_room())):
             return False
         attempt.refusal = ""
         command = attempt.command
         environment = {**self._environment, **attempt.launch.environment}
+        use = None
+        if command.module and attempt.code is not None and not self._crew_of(attempt):
+            use = ModuleUse.of(environment, UserModule(command.module, str(attempt.code)))
         try:
             process = self._pool.choose(environment, command.module, uses_sdk=command.uses_sdk)
-            if command.module and attempt.code is not None and not self._crew_of(attempt):
-                module = UserModule(command.module, str(attempt.code))
-                process = self._pool.branch_of(process, environment, module)
+            if use is not None:
+                process = self._pool.branch_of(process, use)
         except OSError as error:
             self._refuse(attempt, error)
             return True
         slot = self._slot_for(attempt, process)
         if slot is None:
             return False
+        if use is not None:
+            self._pool.count(use)
         attempt.zygote = process
         process.attempts[attempt.number] = attempt
         self._ask(
@@ -325,10 +331,6 @@ class LocalExecutor:
 
     def _slot_for(self, attempt: _Attempt, process: ZygoteProcess) -> int | None:
         """Enter an attempt where it is to run; None if that must wait."""
-        waiting = self._slots.waiting()  # these came before it
-        while self._slots.has_free() and waiting:
-            self._move(min(waiting, key=lambda attempt: attempt.number))
-            waiting = self._slots.waiting()
         key = attempt.launch.key
         # Only elements wait behind others, of their own map: who waits there is overtaken while the first takes long,
         # which no other attempt may be, since its deadline runs.
@@ -558,12 +560,7 @@ def _is_orphaned(process: LaunchedProcess) -> bool:
 
 def _attempt_environment(shared: Mapping[str, str], attempt: _Attempt) -> dict[str, str]:
     folder = attempt.folder.path
-    work = str(folder / "work")
-    environment = {**shared, "HOME": work, "TMPDIR": str(folder / "tmp"), zygote.MARK: folder.name}
-    if attempt.code is not None:
-        # After what is there, as the SDK's own fast entrypoint does.
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, (environment.get("PYTHONPATH"), work)))
-    return environment
+    return {**environment_in(folder, shared, has_code=attempt.code is not None), zygote.MARK: folder.name}
 
 
 def _base_environment(python: Path, given: Mapping[str, str]) -> dict[str, str]:

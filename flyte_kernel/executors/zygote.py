@@ -268,11 +268,13 @@ class Zygote:
 
     def become_zygote(self, request: dict[str, Any], control: int, reports: int) -> NoReturn:
         """Be the zygote for one module of the user's from here on."""
-        with contextlib.suppress(BaseException):
+        try:
             self.leave_zygote()
             os.close(self.reports)
             os.setsid()
             serve_module(request, control, reports)
+        except BaseException:
+            traceback.print_exc()
         os._exit(0)
 
     def report(self, **message: Any) -> None:

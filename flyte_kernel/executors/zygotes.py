@@ -3,7 +3,8 @@
 A zygote serves all attempts that share the variables which code may read while it is imported. It holds the SDK and the
 libraries that attempts on the same user module were seen to import before. A zygote with more libraries is started
 beside the one in use and takes over once it is ready, so that a library which hangs, crashes or starts threads while it
-is imported costs nothing but that process.
+is imported costs nothing but that process. Where many attempts would import the same module of the user's, a zygote is
+asked to fork a branch, which has imported it.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ import shutil
 import signal
 import socket
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from flyte_kernel.executors import zygote
 
-__all__ = ["UserModule", "ZygoteKey", "ZygotePool", "ZygoteProcess"]
+__all__ = ["ModuleUse", "UserModule", "ZygoteKey", "ZygotePool", "ZygoteProcess", "environment_in"]
 
 logger = logging.getLogger(__name__)
 
@@ -66,15 +67,38 @@ class UserModule:
 
 
 @dataclass(frozen=True, slots=True)
+class ModuleUse:
+    """What attempts agree in that could share a branch: the module and all variables but those of their own."""
+
+    environment: frozenset[tuple[str, str]]
+    module: UserModule
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str], module: UserModule) -> ModuleUse:
+        """Return it for an attempt with all its variables."""
+        return cls(frozenset(item for item in environment.items() if not _is_own(item[0], environment)), module)
+
+
+@dataclass(frozen=True, slots=True)
 class ZygoteKey:
     """What attempts must share to be forked from one process; `libraries` is None for one that only runs programs.
 
-    One that has imported a `module` is for attempts which agree in all variables but those of every attempt's own.
+    With a `module` it is that of a branch, whose environment is a ModuleUse's.
     """
 
     environment: frozenset[tuple[str, str]]
     libraries: tuple[str, ...] | None
     module: UserModule | None = None
+
+
+def environment_in(folder: Path, shared: Mapping[str, str], *, has_code: bool) -> dict[str, str]:
+    """Return what code that is at home in `folder` sees, with `has_code` also of itself on the path."""
+    work = str(folder / "work")
+    environment = {**shared, "HOME": work, "TMPDIR": str(folder / "tmp")}
+    if has_code:
+        # After what is there, as the SDK's own fast entrypoint does.
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, (environment.get("PYTHONPATH"), work)))
+    return environment
 
 
 @dataclass(eq=False, slots=True)
@@ -102,15 +126,13 @@ class ZygoteProcess:
         (folder / "preload.json").write_text(json.dumps(key.libraries or ()))
         environment = {**dict(key.environment), "HOME": str(folder), "TMPDIR": str(folder / "tmp")}
         mode = "plain" if key.libraries is None else "sdk"
-        ours, theirs = socket.socketpair()
-        reports, reports_theirs = os.pipe2(os.O_CLOEXEC)
-        try:
+        with _channels() as (control, reports, control_theirs, reports_theirs):
             pid = os.posix_spawn(
                 python,
                 [str(python), zygote.__file__, str(folder), mode],
                 environment,
                 file_actions=[
-                    (os.POSIX_SPAWN_DUP2, theirs.fileno(), 0),
+                    (os.POSIX_SPAWN_DUP2, control_theirs, 0),
                     (os.POSIX_SPAWN_DUP2, reports_theirs, 1),
                     (os.POSIX_SPAWN_OPEN, 2, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644),
                 ],
@@ -118,51 +140,32 @@ class ZygoteProcess:
                 setsigmask=(),
                 setsigdef=_SPAWN_SIGNALS,
             )
-        except OSError:
-            ours.close()
-            os.close(reports)
-            raise
-        finally:
-            theirs.close()
-            os.close(reports_theirs)
-        ours.setblocking(False)
-        os.set_blocking(reports, False)
-        return cls(key, pid, folder, ours, reports)
+        return cls(key, pid, folder, control, reports)
 
     def branch(self, key: ZygoteKey, folder: Path) -> ZygoteProcess | None:
         """Have this zygote fork one for the module of `key`; None if that cannot be now."""
+        assert key.module is not None
         self.flush()
-        if self.outgoing or key.module is None:
+        if self.outgoing:
             return None
         (folder / "tmp").mkdir(parents=True)
-        work = str(folder / "work")
-        environment = {**dict(key.environment), "HOME": work, "TMPDIR": str(folder / "tmp")}
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, (environment.get("PYTHONPATH"), work)))
-        ours, theirs = socket.socketpair()
-        reports, reports_theirs = os.pipe2(os.O_CLOEXEC)
         try:
-            socket.send_fds(self.control, [b"\n"], [theirs.fileno(), reports_theirs])
+            with _channels() as (control, reports, *theirs):
+                socket.send_fds(self.control, [b"\n"], theirs)
         except OSError:
-            ours.close()
-            os.close(reports)
             shutil.rmtree(folder, ignore_errors=True)
             return None
-        finally:
-            theirs.close()
-            os.close(reports_theirs)
-        ours.setblocking(False)
-        os.set_blocking(reports, False)
         self.ask(
             {
                 "do": "branch",
                 "folder": str(folder),
                 "code": key.module.code,
                 "module": key.module.name,
-                "environment": environment,
+                "environment": environment_in(folder, dict(key.environment), has_code=True),
                 "varying": sorted(_OWN_NAMES),
             }
         )
-        return ZygoteProcess(key, None, folder, ours, reports)
+        return ZygoteProcess(key, None, folder, control, reports)
 
     def ask(self, request: Mapping[str, Any]) -> None:
         """Leave a request, which goes out at once or with later `flush`es."""
@@ -216,8 +219,7 @@ class ZygotePool:
         self._libraries: dict[str, tuple[str, ...]] = {}
         self._lessons: dict[str, int] = {}
         self._deaths: dict[ZygoteKey, int] = {}
-        self._unfit: set[tuple[tuple[str, ...] | None, UserModule | None]] = set()
-        self._alike: dict[tuple[frozenset[tuple[str, str]], UserModule], int] = {}
+        self._alike: dict[ModuleUse, int] = {}
 
     def open(self) -> None:
         """Make the folders and remove those of zygotes that are gone."""
@@ -239,29 +241,31 @@ class ZygotePool:
             known = self._libraries_of(module)
             learned = (*base, *(library for library in known if library not in base))
             wishes = [ZygoteKey(stable, learned), ZygoteKey(stable, base), *wishes]
-        key = next((key for key in wishes if self._deaths.get(key, 0) < _DEATHS_MAX), wishes[-1])
+        key = next((key for key in wishes if not self._is_given_up(key)), wishes[-1])
         wanted = self._zygotes.get(key) or self._start(key)
         chosen = wanted if wanted.is_ready else self._substitute(key) or wanted
         chosen.used_at = time.monotonic()
         return chosen
 
-    def branch_of(self, process: ZygoteProcess, environment: Mapping[str, str], module: UserModule) -> ZygoteProcess:
+    def branch_of(self, process: ZygoteProcess, use: ModuleUse) -> ZygoteProcess:
         """Return the branch of a zygote for many attempts on one module, or `process` where there is none to use."""
-        own = frozenset((name, value) for name, value in environment.items() if not _is_own(name, environment))
-        self._alike[own, module] = self._alike.pop((own, module), 0) + 1
-        if len(self._alike) > _ALIKE_MAX:
-            del self._alike[next(iter(self._alike))]
-        key = ZygoteKey(own, process.key.libraries, module)
+        key = ZygoteKey(use.environment, process.key.libraries, use.module)
         branch = self._zygotes.get(key)
-        if branch is None and self._alike[own, module] >= _BRANCH_AFTER and process.is_ready:
+        if branch is None and self._alike.get(use, 0) >= _BRANCH_AFTER and process.is_ready:
             branch = self._branch(process, key)
         if branch is None or not branch.is_ready:
             return process
         branch.used_at = time.monotonic()
         return branch
 
+    def count(self, use: ModuleUse) -> None:
+        """Count an attempt that was given to a zygote."""
+        self._alike[use] = self._alike.pop(use, 0) + 1
+        if len(self._alike) > _ALIKE_MAX:
+            del self._alike[next(iter(self._alike))]
+
     def _branch(self, process: ZygoteProcess, key: ZygoteKey) -> ZygoteProcess | None:
-        if (key.libraries, key.module) in self._unfit or len(self._zygotes) >= _ZYGOTES_MAX:
+        if self._is_given_up(key) or len(self._zygotes) >= _ZYGOTES_MAX:
             return None
         branch = process.branch(key, self._new_folder())
         if branch is not None:
@@ -281,18 +285,14 @@ class ZygotePool:
     def on_ready(self, process: ZygoteProcess, *, fit: bool) -> None:
         """Note that a zygote serves now, or that it must not fork and goes away."""
         process.is_ready = fit
-        if not fit and process.key.module is not None:
-            self._unfit.add((process.key.libraries, process.key.module))
-        elif not fit:
-            self._deaths[process.key] = _DEATHS_MAX
+        if not fit:
+            self._deaths[_kind_of(process.key)] = _DEATHS_MAX
 
     def on_end(self, process: ZygoteProcess) -> None:
         """Forget a zygote that has closed its reports; the attempts it still had are the owner's to look after."""
-        kind = (process.key.libraries, process.key.module)
-        if not process.is_ready and kind not in self._unfit:
-            if process.key.module is not None:
-                self._unfit.add(kind)
-            self._deaths[process.key] = self._deaths.get(process.key, 0) + 1
+        if not process.is_ready and not self._is_given_up(process.key):
+            kind = _kind_of(process.key)
+            self._deaths[kind] = self._deaths.get(kind, 0) + 1
             logger.warning("a warm process ended before it was ready; see %s", self._folder / "zygotes.log")
         self._forget(process)
 
@@ -338,6 +338,9 @@ class ZygotePool:
         self._enter(process)
         return process
 
+    def _is_given_up(self, key: ZygoteKey) -> bool:
+        return self._deaths.get(_kind_of(key), 0) >= _DEATHS_MAX
+
     def _new_folder(self) -> Path:
         return self._folder / "zygotes" / f"{os.getpid()}-{next(self._numbers)}"
 
@@ -381,6 +384,29 @@ class ZygotePool:
 
 def _is_run_time(name: str) -> bool:
     return name in _RUN_TIME_NAMES or name == zygote.MARK or name.startswith(_RUN_TIME_PREFIXES)
+
+
+def _kind_of(key: ZygoteKey) -> ZygoteKey:
+    """Return what a zygote's fate is remembered by: the next execution of a module would share a branch's."""
+    return key if key.module is None else replace(key, environment=frozenset())
+
+
+@contextlib.contextmanager
+def _channels() -> Iterator[tuple[socket.socket, int, int, int]]:
+    """Make a control socket and a reports pipe: our ends, which stay open unless this fails, and then theirs."""
+    ours, theirs = socket.socketpair()
+    reports, reports_theirs = os.pipe2(os.O_CLOEXEC)
+    ours.setblocking(False)
+    os.set_blocking(reports, False)
+    try:
+        yield ours, reports, theirs.fileno(), reports_theirs
+    except BaseException:
+        ours.close()
+        os.close(reports)
+        raise
+    finally:
+        theirs.close()
+        os.close(reports_theirs)
 
 
 def _is_own(name: str, environment: Mapping[str, str]) -> bool:

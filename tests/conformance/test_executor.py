@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import textwrap
-import uuid
 import venv
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ from urllib.parse import urlparse
 
 import pytest
 
-from flyte_kernel.engine.ports import AttemptLaunch, AttemptReport, ReportKind
+from flyte_kernel.engine.ports import AttemptReport, ReportKind
 from flyte_kernel.errors import AdapterError
 from flyte_kernel.executors import LocalExecutor
 from flyte_kernel.executors.zygote import start_time
@@ -680,111 +679,3 @@ def test_libraries_that_were_needed_are_imported_ahead(bench: Bench) -> None:
     assert not is_early(1)
     others = iter(range(2, 1000))
     wait_until(lambda: is_early(next(others)), "a warm process with networkx")
-
-
-MANY = """
-import os, sys, time, uuid
-from pathlib import Path
-from flytekit import task
-
-IMPORTED_BY = os.getpid()
-NAME = {name}
-
-@task
-def who(a: int) -> str:
-    return "|".join(map(str, [IMPORTED_BY, os.getpid(), NAME, __file__, sys.modules[__name__].__spec__.origin]))
-
-@task
-def wait(a: int) -> int:
-    (Path(os.environ["FOLDER"]) / f"{{os.getpid()}}-{{os.getppid()}}-{{IMPORTED_BY}}").touch()
-    time.sleep(1000)
-    return a
-
-@task
-def fail(a: int) -> int:
-    if a >= 0:
-        raise ValueError(f"no luck with {{a}}")
-    return a
-"""
-
-
-class Many:
-    """Attempts on one module, as many as it takes."""
-
-    def __init__(self, bench: Bench, name: str, folder: Path) -> None:
-        self.bench, self.uri, self.environment = bench, f"s3://bucket/{uuid.uuid4()}.tar.gz", {"FOLDER": str(folder)}
-        bench.blobs[self.uri] = tarball({"many.py": MANY.format(name=name)})
-        self.executor = bench.start()
-        self.numbers = iter(range(100_000))
-
-    def launch(self, task: str) -> tuple[TaskFiles, AttemptLaunch]:
-        """Launch one."""
-        place, number = self.bench.task_files(), next(self.numbers)
-        launch = launch_of(number, fast(self.uri, place.command("many", task, a=number)), self.environment)
-        self.executor.launch([launch])
-        return place, launch
-
-    def who(self) -> list[str]:
-        """Have one tell who it is."""
-        place, launch = self.launch("who")
-        report = self.bench.reports.end_of(launch)
-        told = place.outputs()["o0"].scalar.primitive.string_value.split("|")
-        work = Path(urlparse(report.log_uri).path).parent / "work"
-        assert told[3:] == [str(work / "many.py")] * 2
-        return told
-
-    def until_imported_ahead(self) -> list[list[str]]:
-        """Go on until one need not import the module; return what all told."""
-        told = [self.who()]
-
-        def is_ahead() -> bool:
-            told.append(self.who())
-            return told[-1][0] != told[-1][1]
-
-        wait_until(is_ahead, "a process that did not import the module itself")
-        return told
-
-
-def test_a_module_that_many_attempts_want_is_imported_ahead_of_them(bench: Bench, tmp_path: Path) -> None:
-    many = Many(bench, "'none'", tmp_path)
-    told = many.until_imported_ahead() + [many.who() for _ in range(4)]
-    assert len({pid for _, pid, *_ in told}) == len(told)  # isolated as before
-    assert len({importer for importer, *_ in told[-5:]}) == 1
-    place, launch = many.launch("fail")
-    assert bench.reports.end_of(launch).exit_code == 0
-    assert "no luck with" in place.error().message
-
-
-def test_a_module_that_makes_something_of_its_own_is_imported_by_each(bench: Bench, tmp_path: Path) -> None:
-    many = Many(bench, "uuid.uuid4()", tmp_path)
-    told = [many.who() for _ in range(30)]
-    assert len({name for _, _, name, *_ in told}) == 30
-    assert all(importer == pid for importer, pid, *_ in told)
-    assert "it makes random numbers" in (bench.folder / "zygotes.log").read_text()
-
-
-def test_a_warm_process_with_a_module_may_die(bench: Bench, tmp_path: Path) -> None:
-    marks = tmp_path / "marks"
-    marks.mkdir()
-    many = Many(bench, "'none'", marks)
-    many.until_imported_ahead()
-    _, launch = many.launch("wait")
-    wait_until(lambda: any(marks.iterdir()), "an attempt to run")
-    pid, parent, importer = (int(word) for word in next(marks.iterdir()).name.split("-"))
-    assert parent == importer
-    os.kill(parent, signal.SIGKILL)
-    assert bench.reports.end_of(launch).signal == signal.SIGKILL
-    wait_until(lambda: start_time(pid) == 0, "it to end with its warm process")
-    many.until_imported_ahead()
-
-
-def test_an_attempt_on_a_module_imported_ahead_is_aborted(bench: Bench, tmp_path: Path) -> None:
-    marks = tmp_path / "marks"
-    marks.mkdir()
-    many = Many(bench, "'none'", marks)
-    many.until_imported_ahead()
-    _, launch = many.launch("wait")
-    wait_until(lambda: any(marks.iterdir()), "an attempt to run")
-    many.executor.abort([launch.key])
-    assert bench.reports.end_of(launch).kind is ReportKind.ABORTED
-    assert start_time(int(next(marks.iterdir()).name.split("-")[0])) == 0
