@@ -158,8 +158,8 @@ def test_a_full_disk_refuses_and_loses_nothing(small_disk: Path, tmp_path: Path)
         assert refusal.code() is grpc.StatusCode.RESOURCE_EXHAUSTED, refusal
         assert "disk" in str(refusal.details()) or "space" in str(refusal.details())
         assert admin.get(running).closure.phase == 2  # reading goes on
-        go.touch()
         ballast.unlink()
+        go.touch()  # not before there is room for what the task has to say
         assert admin.output(running) == 1
         for name in acknowledged[1:]:
             assert admin.phase(name) == "SUCCEEDED"

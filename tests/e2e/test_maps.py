@@ -26,7 +26,7 @@ CASES = {
     "legacy": Case("maps.legacy", {"values": [1, 2, 3], "factor": 4}),
     "silent": Case("maps.silent", {"values": [1, 2]}),
     "tolerant": Case("maps.tolerant", {"values": [1, 2, 3, 4]}),
-    "intolerant": Case("maps.intolerant", {"values": [1, 2, 3, 4]}),
+    "intolerant": Case("maps.intolerant", {"values": [1, 2, 3, 5]}),
     "strict": Case("maps.strict", {"values": [1, 2, 3]}),
     "retried": Case("maps.retried", {"values": [0, 1, 2, 3]}),
     "windowed": Case("maps.windowed", {"values": list(range(8)), "folder": FOLDER}, local=False),

@@ -205,7 +205,7 @@ class Runs:
         assert text in str(self.local(key)["error"])
         assert self.phase(key) == "FAILED"
         code, message = self.error(key)
-        assert text in message
+        assert text in message, message
         return code, message
 
     def close(self) -> None:
