@@ -29,7 +29,7 @@ import datetime
 import enum
 from typing import Optional, Union
 
-from flytekit import Cache, map_task, task, workflow
+from flytekit import Cache, FlyteContextManager, map_task, task, workflow
 from flytekit.types.file import FlyteFile
 
 
@@ -63,12 +63,18 @@ def rehearsed_types(
     either: Union[int, str] = 1,
     file: Optional[FlyteFile] = None,
 ) -> tuple[Item, Kind, Optional[int], Union[int, str], list[dict[str, float]], bool]:
+    FlyteContextManager.current_context().file_access.raw_output_fs  # as attempts with files have it made
     return item, kind, number, either, [{"one": 1.0}], True
+
+
+@task
+def rehearsed_element(number: int) -> str:
+    return str(number)
 
 
 @workflow
 def rehearsals(numbers: list[int]) -> list[str]:
-    return map_task(rehearsed)(number=numbers)
+    return map_task(rehearsed_element)(number=numbers)
 '''
 _INDEX = "BATCH_JOB_ARRAY_INDEX_VAR_NAME"
 _ENVIRONMENT = {
@@ -81,26 +87,33 @@ _RESOLVER = "flytekit.core.python_auto_container.default_task_resolver"
 _MAP_RESOLVER = "flytekit.core.array_node_map_task.ArrayNodeMapTaskResolver"
 _TASK = ["task-module", _MODULE, "task-name", "rehearsed"]
 _TYPES_TASK = [*_TASK[:-1], "rehearsed_types"]
+_ELEMENT_TASK = [*_TASK[:-1], "rehearsed_element"]
 
 
-def rehearse(call_entrypoint: Callable[[list[str]], int]) -> None:
-    """Run an ordinary attempt and an element of a map; `call_entrypoint` takes a command and returns its exit code."""
+def rehearse(call_entrypoint: Callable[[list[str]], int]) -> bool:
+    """Run ordinary attempts and an element of a map; return whether all of them had results.
+
+    `call_entrypoint` takes a command and returns its exit code.
+    """
     folder = Path(tempfile.mkdtemp(prefix="flyte-kernel-rehearsal-"))
     try:
         with _as_before(), _inside(folder):
             _write_inputs(folder)
-            for command in _commands(folder):
-                _run(call_entrypoint, command, folder / "log.txt")
+            return all([_run(call_entrypoint, command, folder) for command in _commands(folder)])
     finally:
         _end_threads()
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _run(call_entrypoint: Callable[[list[str]], int], command: list[str], log: Path) -> None:
+def _run(call_entrypoint: Callable[[list[str]], int], command: list[str], folder: Path) -> bool:
+    log, outputs = folder / "log.txt", folder / "outputs"
     with log.open("w") as printed, contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
         code = call_entrypoint(command)
-    if code != 0:
+    has_results = code == 0 and (outputs / "outputs.pb").exists()
+    if not has_results:
         print(f"zygote: {command[0]} did not rehearse:\n{log.read_text()}", file=sys.stderr)
+    shutil.rmtree(outputs, ignore_errors=True)
+    return has_results
 
 
 def _write_inputs(folder: Path) -> None:
@@ -126,7 +139,7 @@ def _commands(folder: Path) -> list[list[str]]:
         [*plain, *_TYPES_TASK],
         [
             *("pyflyte-map-execute", "--inputs", f"{folder}/map_inputs.pb", *places, "--resolver", _MAP_RESOLVER),
-            *("--", "vars", "", "resolver", _RESOLVER, *_TASK),
+            *("--", "vars", "", "resolver", _RESOLVER, *_ELEMENT_TASK),
         ],
     ]
 
@@ -171,9 +184,11 @@ def _end_threads() -> None:
     """End the SDK's loops and the file systems' one; whatever else runs makes this process unfit for forks."""
     asyn: Any = sys.modules.get("flytekit.utils.asyn")
     if asyn is not None:
-        for runner in asyn.loop_manager._runner_map.values():
-            _end_loop(runner._TaskRunner__loop, runner._TaskRunner__runner_thread)
-        asyn.loop_manager._runner_map.clear()
+        runners = asyn.loop_manager._runner_map
+        for name, runner in list(runners.items()):
+            if runner._TaskRunner__runner_thread is not None:
+                _end_loop(runner._TaskRunner__loop, runner._TaskRunner__runner_thread)
+                del runners[name]
     files: Any = sys.modules.get("fsspec.asyn")
     if files is not None and files.loop[0] is not None:
         _end_loop(files.loop[0], files.iothread[0])

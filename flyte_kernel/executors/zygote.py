@@ -31,6 +31,7 @@ import fcntl
 import gc
 import importlib
 import importlib.util
+import inspect
 import json
 import os
 import random
@@ -54,6 +55,7 @@ MARK = "FLYTE_KERNEL_ATTEMPT"
 SDK = "flytekit.bin.entrypoint"
 MAP_COMMAND = "pyflyte-map-execute"
 ENTRYPOINTS = {"pyflyte-execute": "execute_task_cmd", MAP_COMMAND: "map_execute_task_cmd"}
+SHORTCUTS = ("inline_loop", "transfers", "lazy_store", "lazy_checkpoint", "stack_frames")
 # Below this many new modules another warm process, which costs half a second to start, would not pay.
 IMPORTS_WORTH_REPORTING = 5
 # Threads that may live on through a fork: jemalloc prepares for forks by itself. BLAS ends its threads before one.
@@ -651,11 +653,12 @@ def call_entrypoint(command: list[str]) -> int:
     sys.modules["__main__"] = types.ModuleType("__main__")
     entrypoint = getattr(importlib.import_module(SDK), ENTRYPOINTS[command[0]])
     sibling("sdk_folders").give_folders()
-    lazily = sibling("lazy_literals").lazily_converted if command[0] == MAP_COMMAND else contextlib.nullcontext
+    sibling("shortcuts/inline_loop").inherit()
+    lazily = sibling("shortcuts/lazy_literals").lazily_converted if command[0] == MAP_COMMAND else contextlib.nullcontext
     code: Any = 0
     try:
         with lazily():
-            entrypoint.main(args=command[1:], prog_name=command[0])
+            sibling("shortcuts/remembered_options").call(entrypoint, command[1:], command[0])
     except SystemExit as leave:
         code = leave.code
     except BaseException:
@@ -698,9 +701,9 @@ def import_if_possible(name: str) -> None:
 
 def sibling(name: str) -> Any:
     """Return the module in the file of that name beside this one, by its path: no package need be importable here."""
-    full = f"flyte_kernel_zygote_{name}"
+    full = f"flyte_kernel_zygote_{name.replace('/', '_')}"
     if full not in sys.modules:
-        spec = importlib.util.spec_from_file_location(full, Path(__file__).with_name(f"{name}.py"))
+        spec = importlib.util.spec_from_file_location(full, Path(__file__).parent / f"{name}.py")
         assert spec is not None
         assert spec.loader is not None
         sys.modules[full] = importlib.util.module_from_spec(spec)
@@ -708,12 +711,32 @@ def sibling(name: str) -> Any:
     return sys.modules[full]
 
 
-def rehearse() -> None:
-    """Let the SDK run attempts of no consequence, so that what it keeps from then on is there for real ones."""
+def take_shortcuts() -> None:
+    """Have the SDK do with less what it does for each attempt, as far as it is one that this is known of."""
+    for name in SHORTCUTS:
+        try:
+            sibling(f"shortcuts/{name}").take(expect)
+        except Exception as error:
+            print(f"zygote: {name} was not taken: {type(error).__name__}: {error}", file=sys.stderr)
+
+
+def expect(function: Any, *names: str) -> None:
+    """Raise TypeError if a function does not take parameters of these names."""
+    found = tuple(inspect.signature(function).parameters)
+    if found != names:
+        raise TypeError(f"{function.__qualname__} takes {', '.join(found)} and not {', '.join(names)}")
+
+
+def rehearse() -> bool:
+    """Let the SDK run attempts of no consequence, so that what it keeps from then on is there for real ones.
+
+    Return whether they came to their ends.
+    """
     try:
-        sibling("rehearsal").rehearse(call_entrypoint)
+        return bool(sibling("rehearsal").rehearse(call_entrypoint))
     except BaseException as error:
         print(f"zygote: the SDK did not rehearse: {type(error).__name__}: {error}", file=sys.stderr)
+        return False
 
 
 def quiet_after_fork() -> bool:
@@ -780,9 +803,9 @@ def take_lock(folder: Path) -> int:
     return lock
 
 
-def begin_unrehearsed(control: int, reports: int) -> NoReturn:
-    """Begin anew as the same process, since a thread remained that the rehearsal may have started."""
-    print("zygote: threads remained, it begins anew without a rehearsal", file=sys.stderr)
+def begin_unrehearsed(control: int, reports: int, reason: str) -> NoReturn:
+    """Begin anew as the same process, which the rehearsal made unfit or showed to be so."""
+    print(f"zygote: {reason}, it begins anew without shortcuts and rehearsal", file=sys.stderr)
     os.dup2(control, 0)
     os.dup2(reports, 1)
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:-1], "unrehearsed"])
@@ -791,8 +814,8 @@ def begin_unrehearsed(control: int, reports: int) -> NoReturn:
 def main() -> None:
     """Serve; arguments are this zygote's folder and a mode.
 
-    `plain` runs programs, `sdk` also attempts in forks after importing the libraries in preload.json and a rehearsal,
-    `unrehearsed` does without the rehearsal.
+    `plain` runs programs, `sdk` also attempts in forks after importing the libraries in preload.json, taking shortcuts
+    and a rehearsal, `unrehearsed` does without these two.
     """
     folder, mode = Path(sys.argv[1]), sys.argv[2]
     # This file's own folder came first on the path and must not hide anything of the user's.
@@ -805,10 +828,12 @@ def main() -> None:
     if mode != "plain":
         import_all([SDK, *json.loads((folder / "preload.json").read_text())])
     if SDK in sys.modules and mode == "sdk":
-        rehearse()
+        take_shortcuts()
+        if not rehearse():
+            begin_unrehearsed(control, reports, "the rehearsal failed")
     quiet = mode == "plain" or quiet_after_fork()
     if not quiet and mode == "sdk":
-        begin_unrehearsed(control, reports)
+        begin_unrehearsed(control, reports, "threads remained")
     gc.collect()
     gc.freeze()
     zygote = Zygote(folder, control, reports, lock, warm=SDK in sys.modules)

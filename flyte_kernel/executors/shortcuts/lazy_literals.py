@@ -6,8 +6,9 @@ Run by warm processes and what they fork, in their own interpreter; nothing of f
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 __all__ = ["lazily_converted"]
@@ -17,23 +18,37 @@ class _Literals(list[Any]):
     """The literals of a collection, each converted from its message when it is first looked at."""
 
     def __init__(self, messages: Any, convert: Any) -> None:
-        super().__init__(messages)
+        super().__init__([None] * len(messages))
+        self._messages = messages
         self._convert = convert
-        self._converted = bytearray(len(self))
 
     def __getitem__(self, which: Any) -> Any:
         if isinstance(which, slice):
-            return list(self)[which]
+            return [self[position] for position in range(len(self))[which]]
         literal = super().__getitem__(which)
-        position = range(len(self._converted))[which]
-        if not self._converted[position]:
-            literal = self._convert(literal)
-            super().__setitem__(position, literal)
-            self._converted[position] = True
+        if literal is None:
+            literal = self._convert(self._messages[which])
+            super().__setitem__(which, literal)
         return literal
 
     def __iter__(self) -> Iterator[Any]:
-        return (self[position] for position in range(len(self._converted)))
+        return (self[position] for position in range(len(self)))
+
+
+def _of_a_plain_list(name: str) -> Callable[..., Any]:
+    method = getattr(list, name)
+
+    @functools.wraps(method)
+    def call(literals: _Literals, *arguments: Any, **options: Any) -> Any:
+        return getattr(list(literals), name)(*arguments, **options)
+
+    return call
+
+
+for _name in ("__add__", "__contains__", "__eq__", "__mul__", "__ne__", "__reduce_ex__", "__repr__", "__reversed__"):
+    setattr(_Literals, _name, _of_a_plain_list(_name))
+for _name in ("copy", "count", "index"):
+    setattr(_Literals, _name, _of_a_plain_list(_name))
 
 
 @contextlib.contextmanager
