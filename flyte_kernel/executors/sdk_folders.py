@@ -20,9 +20,10 @@ __all__ = ["ROOT", "empty", "give_folders"]
 ROOT = "flyte"
 _MODE = 0o700
 _SANDBOX = f"{ROOT}/sandbox"
+_WORKSPACE = f"{_SANDBOX}/workspace"
 _ACCESS = f"{ROOT}/access"
 # Of the provider of files that the SDK makes for each attempt; what is below them is the attempt's.
-_KEPT = (ROOT, _SANDBOX, _ACCESS, f"{_ACCESS}/local_flytekit", f"{_ACCESS}/local_flytekit/engine_dir")
+_KEPT = (ROOT, _SANDBOX, _WORKSPACE, _ACCESS, f"{_ACCESS}/local_flytekit", f"{_ACCESS}/local_flytekit/engine_dir")
 
 
 class _Tempfile:
@@ -46,7 +47,7 @@ class _Tempfile:
 def give_folders() -> None:
     """Give the SDK folders of this attempt in place of those it made when it was imported; an unknown SDK gets none."""
     scratch = os.environ.get("TMPDIR") or tempfile.gettempdir()
-    for folder in (_SANDBOX, _ACCESS):
+    for folder in (_WORKSPACE, _ACCESS):
         Path(scratch, folder).mkdir(_MODE, parents=True, exist_ok=True)
     with contextlib.suppress(KeyError, AttributeError):
         data: Any = sys.modules["flytekit.core.data_persistence"]
@@ -54,9 +55,21 @@ def give_folders() -> None:
         access = data.default_local_file_access_provider
         access._local_sandbox_dir = Path(scratch, _SANDBOX)
         access._raw_output_prefix = f"{scratch}/{ROOT}/raw/"
+        _give_first(access, "get_random_local_directory", f"{scratch}/{_WORKSPACE}")
         entrypoint: Any = sys.modules["flytekit.bin.entrypoint"]
         assert entrypoint.tempfile
         entrypoint.tempfile = _Tempfile(f"{scratch}/{_ACCESS}")
+
+
+def _give_first(provider: Any, name: str, folder: str) -> None:
+    """Have the provider's method return `folder` once: to the SDK's entry point, which makes the user's workspace."""
+    assert callable(getattr(type(provider), name))
+
+    def give() -> str:
+        del provider.__dict__[name]
+        return folder
+
+    provider.__dict__[name] = give
 
 
 def empty(scratch: str, *, others: bool) -> None:

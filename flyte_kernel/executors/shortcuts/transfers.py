@@ -1,6 +1,7 @@
-"""Has the SDK copy an attempt's inputs and outputs between local folders without a file system object or an event loop.
+"""Has the SDK bring an attempt's inputs and outputs from and to local folders by links, moves and plain copies.
 
-What is not a plain local file, or a folder of plain files, is left to the SDK, and so is every error.
+Without a file system object and an event loop, that is, and with no file made that is removed soon after. What is not a
+plain local file, or a folder of plain files, is left to the SDK, and so is every error.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from collections.abc import Callable
 from typing import Any
 
 __all__ = ["take"]
+
+_INPUTS = "inputs.pb"
 
 
 def take(expect: Callable[..., None]) -> None:
@@ -27,8 +30,11 @@ def take(expect: Callable[..., None]) -> None:
     def get(self: Any, remote_path: str, local_path: str, is_multipart: bool = False, **kwargs: Any) -> Any:
         if not (is_multipart or kwargs) and _are_local(remote_path, local_path) and os.path.isfile(remote_path):  # noqa: PTH113
             with contextlib.suppress(OSError), module.timeit(f"Download data to local from {remote_path}"):
-                os.makedirs(os.path.dirname(local_path), exist_ok=True)  # noqa: PTH103, PTH120
-                shutil.copyfile(remote_path, local_path)
+                folder, name = os.path.split(local_path)
+                os.makedirs(folder, exist_ok=True)  # noqa: PTH103
+                # Only the SDK itself has to do with its copy of the inputs, which it reads.
+                is_own = name == _INPUTS and folder == manager.current_context().execution_state.working_dir
+                (_link if is_own else shutil.copyfile)(remote_path, local_path)
                 return None
         return get_data(self, remote_path, local_path, is_multipart, **kwargs)
 
@@ -56,6 +62,14 @@ def _is_flat(folder: str) -> bool:
             return all(entry.is_file(follow_symlinks=False) for entry in entries)
     except OSError:
         return False
+
+
+def _link(source: str, target: str) -> None:
+    """Give a file another name; copy it if that cannot be."""
+    try:
+        os.link(source, target)  # noqa: PTH200
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def _copy(folder: str, target: str) -> None:
