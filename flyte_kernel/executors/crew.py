@@ -9,8 +9,6 @@ fails, or is aborted, ends like any other process. Nothing of flyte_kernel is im
 from __future__ import annotations
 
 import contextlib
-import functools
-import importlib
 import json
 import os
 import random
@@ -26,10 +24,6 @@ __all__ = ["Crews", "Worker"]
 IDLE_S = 5.0
 REQUEST_BYTES_MAX = 1 << 17  # what surely fits one message; an attempt with a larger request gets a process of its own
 _FINISHED = b"."
-_RESOLVERS = {
-    "flytekit.core.array_node_map_task": "ArrayNodeMapTaskResolver",
-    "flytekit.core.legacy_map_task": "MapTaskResolver",
-}
 
 
 class Crews:
@@ -107,7 +101,6 @@ class Worker:
         self._empty = empty  # of sdk_folders
         self._work = str(folder / "work")
         self._kept = {name: os.environ[name] for name in ("HOME", "TMPDIR", "PYTHONPATH") if name in os.environ}
-        remember_tasks()
 
     def next(self, claim: int) -> tuple[dict[str, Any], int] | None:
         """Say that an attempt has succeeded; return the next request and its claim, None if there is none."""
@@ -140,24 +133,3 @@ class Worker:
         if numpy_random is not None:
             numpy_random.seed()
         os.set_inheritable(claim, True)
-
-
-def remember_tasks() -> None:
-    """Have the resolvers of maps load each task once: a worker keeps the user's module and what is in it."""
-    for module, name in _RESOLVERS.items():
-        with contextlib.suppress(ImportError, AttributeError):
-            resolver = getattr(importlib.import_module(module), name)
-            resolver.load_task = _remembering(resolver.load_task)
-
-
-def _remembering(load_task: Any) -> Any:
-    known: dict[Any, Any] = {}
-
-    @functools.wraps(load_task)
-    def load(self: Any, loader_args: list[str], *arguments: Any, **options: Any) -> Any:
-        key = (tuple(loader_args), arguments, tuple(sorted(options.items())))
-        if key not in known:
-            known[key] = load_task(self, loader_args, *arguments, **options)
-        return known[key]
-
-    return load

@@ -301,7 +301,7 @@ class LocalExecutor:
         try:
             process = self._pool.choose(environment, command.module, uses_sdk=command.uses_sdk)
             if use is not None:
-                process = self._pool.branch_of(process, use)
+                process = self._pool.branch_of(process, use, command.command)
         except OSError as error:
             self._refuse(attempt, error)
             return True

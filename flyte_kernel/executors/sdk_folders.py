@@ -48,7 +48,8 @@ def give_folders() -> None:
     """Give the SDK folders of this attempt in place of those it made when it was imported; an unknown SDK gets none."""
     scratch = os.environ.get("TMPDIR") or tempfile.gettempdir()
     for folder in (_WORKSPACE, _ACCESS):
-        Path(scratch, folder).mkdir(_MODE, parents=True, exist_ok=True)
+        if not os.path.isdir(f"{scratch}/{folder}"):  # noqa: PTH112
+            os.makedirs(f"{scratch}/{folder}", _MODE)  # noqa: PTH103
     with contextlib.suppress(KeyError, AttributeError):
         data: Any = sys.modules["flytekit.core.data_persistence"]
         data.flyte_tmp_dir = f"{scratch}/{ROOT}"

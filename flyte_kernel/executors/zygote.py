@@ -529,6 +529,7 @@ class Zygote:
 
     def work_on(self, first: Attempt, server: socket.socket, code: int) -> int:
         """Run attempts for as long as they succeed and there are any."""
+        sibling("shortcuts/remembered_tasks").remember()
         worker, attempt = sibling("crew").Worker(server, first.folder, sibling("sdk_folders").empty), first
         while code == 0 and (given := worker.next(attempt.claim)) is not None:
             request, claim = given
@@ -780,6 +781,10 @@ def serve_module(request: dict[str, Any], control: int, reports: int) -> None:
     against = sibling("user_module").import_module(
         request["module"], request["code"], folder, copies, set(request["varying"])
     )
+    if not against:
+        tasks = sibling("shortcuts/remembered_tasks")
+        tasks.remember()
+        tasks.load(request["command"])
     signal.setitimer(signal.ITIMER_REAL, 0)
     if not against and not quiet_after_fork():
         against = "it started threads"

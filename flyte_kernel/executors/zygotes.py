@@ -142,8 +142,8 @@ class ZygoteProcess:
             )
         return cls(key, pid, folder, control, reports)
 
-    def branch(self, key: ZygoteKey, folder: Path) -> ZygoteProcess | None:
-        """Have this zygote fork one for the module of `key`; None if that cannot be now."""
+    def branch(self, key: ZygoteKey, folder: Path, command: Sequence[str]) -> ZygoteProcess | None:
+        """Have this zygote fork one for the module of `key` and commands like `command`; None if that cannot be now."""
         assert key.module is not None
         self.flush()
         if self.outgoing:
@@ -161,6 +161,7 @@ class ZygoteProcess:
                 "folder": str(folder),
                 "code": key.module.code,
                 "module": key.module.name,
+                "command": command,
                 "environment": environment_in(folder, dict(key.environment), has_code=True),
                 "varying": sorted(_OWN_NAMES),
             }
@@ -247,12 +248,15 @@ class ZygotePool:
         chosen.used_at = time.monotonic()
         return chosen
 
-    def branch_of(self, process: ZygoteProcess, use: ModuleUse) -> ZygoteProcess:
-        """Return the branch of a zygote for many attempts on one module, or `process` where there is none to use."""
+    def branch_of(self, process: ZygoteProcess, use: ModuleUse, command: Sequence[str]) -> ZygoteProcess:
+        """Return the branch of a zygote for many attempts on one module, or `process` where there is none to use.
+
+        `command` is that of one of these attempts.
+        """
         key = ZygoteKey(use.environment, process.key.libraries, use.module)
         branch = self._zygotes.get(key)
         if branch is None and self._alike.get(use, 0) >= _BRANCH_AFTER and process.is_ready:
-            branch = self._branch(process, key)
+            branch = self._branch(process, key, command)
         if branch is None or not branch.is_ready:
             return process
         branch.used_at = time.monotonic()
@@ -264,10 +268,10 @@ class ZygotePool:
         if len(self._alike) > _ALIKE_MAX:
             del self._alike[next(iter(self._alike))]
 
-    def _branch(self, process: ZygoteProcess, key: ZygoteKey) -> ZygoteProcess | None:
+    def _branch(self, process: ZygoteProcess, key: ZygoteKey, command: Sequence[str]) -> ZygoteProcess | None:
         if self._is_given_up(key) or len(self._zygotes) >= _ZYGOTES_MAX:
             return None
-        branch = process.branch(key, self._new_folder())
+        branch = process.branch(key, self._new_folder(), command)
         if branch is not None:
             self._enter(branch)
         return branch

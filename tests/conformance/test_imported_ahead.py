@@ -164,14 +164,14 @@ class Zygotes:
         self.descriptors += os.pipe()
         return ZygoteProcess(key, None, self.folder, self.ours, self.descriptors[-2], is_ready=True)
 
-    def branch(self, _: ZygoteProcess, key: ZygoteKey, __: Path) -> ZygoteProcess:
+    def branch(self, _: ZygoteProcess, key: ZygoteKey, *__: object) -> ZygoteProcess:
         """Stand in for ZygoteProcess.branch."""
         self.asked.append(key)
         return self.ready(key)
 
     def has_branch(self, **environment: str) -> bool:
         """Say whether an attempt would be given to a branch."""
-        return self.pool.branch_of(self.process, use_of(99, **environment)) is not self.process
+        return self.pool.branch_of(self.process, use_of(99, **environment), ()) is not self.process
 
     def close(self) -> None:
         """Close what was opened."""
@@ -212,6 +212,6 @@ def test_what_is_unfit_is_so_for_other_executions_too(zygotes: Zygotes) -> None:
         for run in runs:
             zygotes.pool.count(use_of(element, **run))
     assert zygotes.has_branch(**runs[0])
-    zygotes.pool.on_ready(zygotes.pool.branch_of(zygotes.process, use_of(0, **runs[0])), fit=False)
+    zygotes.pool.on_ready(zygotes.pool.branch_of(zygotes.process, use_of(0, **runs[0]), ()), fit=False)
     assert not any(zygotes.has_branch(**run) for run in runs)
     assert len(zygotes.asked) == 1

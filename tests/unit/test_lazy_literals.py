@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 from typing import Any
 
 import pytest
 
-from flyte_kernel.executors.lazy_literals import lazily_converted
+from flyte_kernel.executors.shortcuts.lazy_literals import lazily_converted
 
 literals_pb2 = importlib.import_module("flyteidl.core.literals_pb2")
 literals = importlib.import_module("flytekit.models.literals")
@@ -53,6 +54,21 @@ def test_iteration_length_and_messages(eager: Any) -> None:
     assert list(found.literals) == eager.literals
     assert found.to_flyte_idl() == lazy().to_flyte_idl() == MESSAGE
     assert eager.literals[2] in found.literals
+
+
+def test_whatever_else_is_asked_of_it_it_is_a_list(eager: Any) -> None:
+    assert lazy().literals + [1] == [*eager.literals, 1]
+    assert lazy().literals == eager.literals
+    assert eager.literals == lazy().literals
+    assert not lazy().literals != eager.literals
+    assert list(reversed(lazy().literals)) == eager.literals[::-1]
+    assert lazy().literals * 2 == eager.literals * 2
+    assert lazy().literals.index(eager.literals[4]) == 4
+    assert lazy().literals.count(eager.literals[4]) == 1
+    assert lazy().literals.copy() == eager.literals
+    assert repr(lazy().literals) == repr(eager.literals)
+    assert copy.copy(lazy().literals) == eager.literals
+    assert isinstance(lazy().literals, list)
 
 
 def test_collections_in_collections(eager: Any) -> None:

@@ -93,6 +93,6 @@ def test_a_thread_that_remains_makes_it_begin_anew_without_a_rehearsal(
         messages, _ = process.receive()
         assert messages == [{"event": "ready", "fit": is_fit}]
         assert (libraries / "imports").read_text() == "x" * imports
-        assert "it begins anew without a rehearsal" in log.read_text()
+        assert "threads remained, it begins anew without shortcuts and rehearsal" in log.read_text()
     finally:
         process.bury()
