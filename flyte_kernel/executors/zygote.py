@@ -99,6 +99,17 @@ def process_table(pid_min: int = 0) -> dict[int, Process]:
     return {pid: process for pid, process in found if process is not None}
 
 
+def children() -> set[int]:
+    """Return the child processes of this process, {0} if this machine does not list them.
+
+    While nobody else waits for them, none that is there is left out.
+    """
+    try:
+        return set(map(int, Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()))
+    except OSError:
+        return {0}
+
+
 def start_time(pid: int) -> int:
     """Return when a process started, in ticks since boot, 0 if it is gone: with pid and boot it names a process."""
     process = read_process(pid)
@@ -412,7 +423,7 @@ class Zygote:
         ended = [attempt for attempt in self.attempts.values() if attempt.status is not None]
         if not ended:
             return
-        table = process_table(0 if any(map(may_have_wrapped, ended)) else min(attempt.pid for attempt in ended))
+        table = self.strangers(ended)
         self.find_orphans(table)
         for attempt in ended:
             left = self.left_behind(attempt, table)
@@ -423,6 +434,13 @@ class Zygote:
             if not left:
                 self.finish(attempt)
                 self.advance(attempt.slot)
+
+    def strangers(self, ended: list[Attempt]) -> dict[int, Process]:
+        """Return the processes that may be of attempts that have ended: none if all children here are known."""
+        # Whoever lost its parent is a child of this process, its reaper; only who has such children can be below them.
+        if children() <= {*self.attempts, *self.branches, *self.crews.sockets}:
+            return {}
+        return process_table(0 if any(map(may_have_wrapped, ended)) else min(attempt.pid for attempt in ended))
 
     def find_orphans(self, table: dict[int, Process]) -> None:
         """Note children of attempts that lost their parents, left the session and are not known yet."""
@@ -598,6 +616,8 @@ def prctl(option: int, argument: int) -> None:
 
 def fork() -> int:
     """Fork without the interpreter's warning about threads: `quiet_after_fork` has looked at them."""
+    if sys.version_info < (3, 12):
+        return os.fork()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return os.fork()
