@@ -108,7 +108,7 @@ class WaitingPlugin(Protocol):
 class ReportKind(Enum):
     """What an executor tells about an attempt."""
 
-    STARTED = "started"
+    STARTED = "started"  # may be left out of an element's that ends within a moment
     EXITED = "exited"  # the process ended by itself; exit_code or signal is set
     ABORTED = "aborted"  # gone because `abort` asked for it, or never started and never will
     REFUSED = "refused"  # cannot be started; message says why; recoverable says whose budget pays

@@ -323,6 +323,7 @@ class LocalExecutor:
                 "code": str(attempt.code or ""),
                 "module": command.module,
                 "crew": self._crew_of(attempt),
+                "brief": attempt.launch.key.element != NO_ELEMENT,
                 "command": command.command,
                 "environment": _attempt_environment(environment, attempt),
             },
@@ -396,6 +397,7 @@ class LocalExecutor:
             process.used_at = time.monotonic()
             attempt.zygote = None
             if event == "exited":
+                attempt.is_started = True
                 self._finish_exited(attempt, Exit(message["exit_code"], message["signal"], message["aborted"]))
             elif event == "lost":
                 self._slots.leave(attempt)  # the next in line runs; this one may be found running elsewhere

@@ -65,6 +65,7 @@ OOM_SCORE = 500
 MESSAGE_CHARACTERS_MAX = 600
 CLAIM_BYTES_MAX = 1 << 16
 RECHECK_S = 0.02
+UNTOLD_S = 0.05
 IMPORTED_WITHIN_S = 60.0
 # After this time process ids may have wrapped around, so that younger processes may have smaller ones.
 YOUNG_S = 10.0
@@ -174,6 +175,8 @@ class Attempt:
         self.forked_at = time.monotonic()
         self.aborted = False
         self.code: str = request["code"]
+        # None once it was told that it has started; elements may end before it is worth telling.
+        self.tell_at: float | None = self.forked_at + UNTOLD_S if request["brief"] else None
         self.shares_folder = bool(request["crew"])  # work/ goes on to be used by others
         self.has_copy = False  # of the code, handed on by another attempt
         self.has_scratch = False  # likewise
@@ -229,10 +232,12 @@ class Zygote:
             self.reap()
             self.kill_overdue()
             self.clear()
+            self.tell_started()
 
     def patience_ms(self) -> float | None:
         """Return how long nothing need be looked at unless something happens."""
-        moments = [attempt.kill_at for attempt in self.attempts.values() if attempt.kill_at is not None]
+        running = self.attempts.values()
+        moments = [at for attempt in running for at in (attempt.kill_at, attempt.tell_at) if at is not None]
         if any(attempt.status is not None for attempt in self.attempts.values()):
             moments.append(time.monotonic() + RECHECK_S)
         if (dismissal := self.crews.next_dismissal()) is not None:
@@ -400,6 +405,15 @@ class Zygote:
                 if attempt.status is None:
                     signal_group(attempt.pid, signal.SIGKILL)
 
+    def tell_started(self) -> None:
+        """Tell of the attempts that run for a while now and were not told of."""
+        now = time.monotonic()
+        for attempt in self.attempts.values():
+            if attempt.tell_at is not None and attempt.tell_at <= now:
+                attempt.tell_at = None if is_started(attempt) else now + UNTOLD_S
+                if attempt.tell_at is None:
+                    self.report(id=attempt.id, event="started", pid=attempt.pid)
+
     def reap(self) -> None:
         """Collect every child that has ended, the orphans of attempts included."""
         while True:
@@ -490,7 +504,7 @@ class Zygote:
             if os.getppid() != self.identity["supervisor"]:
                 os._exit(1)
             become_task(attempt, request)
-            self.tell_started(attempt, request)
+            self.note_start(attempt, request)
         except BaseException as error:
             self.refuse(attempt.id, error)
             os._exit(1)
@@ -504,13 +518,14 @@ class Zygote:
             sys.stderr.flush()
         os._exit(code)
 
-    def tell_started(self, attempt: Attempt, request: dict[str, Any]) -> None:
-        """Write down which process this is, then say that it begins."""
+    def note_start(self, attempt: Attempt, request: dict[str, Any]) -> None:
+        """Write down which process this is, then say that it begins, unless the zygote does if it takes a while."""
         own = os.getpid()
         process = {"pid": own, "start_time": start_time(own), "key": request["key"]}
         add_to_claim(attempt.claim, "launch", {**process, **self.identity})
         attempt.began_ns = os.fstat(attempt.claim).st_ctime_ns
-        self.report(id=attempt.id, event="started", pid=own)
+        if attempt.tell_at is None:
+            self.report(id=attempt.id, event="started", pid=own)
 
     def leave_zygote(self) -> None:
         """Give up what belongs to the zygote and to other attempts."""
@@ -548,13 +563,15 @@ class Zygote:
     def work_on(self, first: Attempt, server: socket.socket, code: int) -> int:
         """Run attempts for as long as they succeed and there are any."""
         sibling("shortcuts/remembered_tasks").remember()
+        with contextlib.suppress(Exception):
+            sibling("shortcuts/remembered_inputs").remember(expect)
         worker, attempt = sibling("crew").Worker(server, first.folder, sibling("sdk_folders").empty), first
         while code == 0 and (given := worker.next(attempt.claim)) is not None:
             request, claim = given
             attempt = Attempt(request, claim)
             try:
                 worker.begin(request, claim)
-                self.tell_started(attempt, request)
+                self.note_start(attempt, request)
             except BaseException as error:
                 self.refuse(attempt.id, error)
                 os._exit(1)

@@ -17,12 +17,13 @@ _RESOLVERS = {
     "flytekit.core.legacy_map_task": "MapTaskResolver",
 }
 _END = "--"
+_MARK = "flyte_kernel_remembers"
 
 
 def remember() -> None:
     """Have the resolvers of maps load each task once: this process keeps the user's module and what is in it."""
     for resolver in _resolvers():
-        if not hasattr(resolver.load_task, "__wrapped__"):
+        if not hasattr(resolver.load_task, _MARK):
             resolver.load_task = _remembering(resolver.load_task)
 
 
@@ -53,4 +54,5 @@ def _remembering(load_task: Any) -> Any:
             known[key] = load_task(self, loader_args, *arguments, **options)
         return known[key]
 
+    setattr(load_once, _MARK, True)
     return load_once
