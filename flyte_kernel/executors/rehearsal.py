@@ -99,7 +99,7 @@ def rehearse(call_entrypoint: Callable[[list[str]], int]) -> bool:
     try:
         with _as_before(), _inside(folder):
             _write_inputs(folder)
-            return all([_run(call_entrypoint, command, folder) for command in _commands(folder)])
+            return all(_run(call_entrypoint, command, folder) for command in _commands(folder))
     finally:
         _end_threads()
         shutil.rmtree(folder, ignore_errors=True)

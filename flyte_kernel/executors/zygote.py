@@ -692,7 +692,9 @@ def call_entrypoint(command: list[str]) -> int:
     entrypoint = getattr(importlib.import_module(SDK), ENTRYPOINTS[command[0]])
     sibling("sdk_folders").give_folders()
     sibling("shortcuts/inline_loop").inherit()
-    lazily = sibling("shortcuts/lazy_literals").lazily_converted if command[0] == MAP_COMMAND else contextlib.nullcontext
+    lazily = (
+        sibling("shortcuts/lazy_literals").lazily_converted if command[0] == MAP_COMMAND else contextlib.nullcontext
+    )
     code: Any = 0
     try:
         with lazily():

@@ -526,9 +526,24 @@ def test_those_that_wait_behind_a_long_one_run_where_there_is_room(bench: Bench)
     short = [as_element(python_of(n, f"print({n})"), n) for n in range(1, 12)]
     executor.launch([long, *short])
     assert [log_of(bench.reports.end_of(launch)) for launch in short] == [f"{n}\n" for n in range(1, 12)]
+    bench.reports.wait_for(long, ReportKind.STARTED)
     assert bench.reports.kinds_of(long) == [ReportKind.STARTED]
     executor.abort([long.key])
     assert bench.reports.end_of(long).kind is ReportKind.ABORTED
+
+
+def test_an_element_is_told_to_have_started_if_it_takes_a_while(bench: Bench, tmp_path: Path) -> None:
+    executor = bench.start(concurrency=2)
+    waits = f"import pathlib, time\nwhile not pathlib.Path({str(tmp_path / 'go')!r}).exists(): time.sleep(0.01)"
+    long, short = as_element(python_of(0, waits), 0), as_element(python_of(1, "print('brief')"), 1)
+    executor.launch([long, short])
+    ended = bench.reports.end_of(short)
+    assert (ended.exit_code, log_of(ended)) == (0, "brief\n")
+    started = bench.reports.wait_for(long, ReportKind.STARTED)
+    assert urlparse(started.log_uri).path.endswith("log.txt")
+    (tmp_path / "go").touch()
+    assert bench.reports.end_of(long).exit_code == 0
+    assert bench.reports.kinds_of(long) == [ReportKind.STARTED, ReportKind.EXITED]
 
 
 def test_no_task_waits_behind_another_while_a_later_one_runs(bench: Bench, tmp_path: Path) -> None:

@@ -57,10 +57,10 @@ def test_iteration_length_and_messages(eager: Any) -> None:
 
 
 def test_whatever_else_is_asked_of_it_it_is_a_list(eager: Any) -> None:
-    assert lazy().literals + [1] == [*eager.literals, 1]
+    assert lazy().literals.__add__([1]) == [*eager.literals, 1]
     assert lazy().literals == eager.literals
     assert eager.literals == lazy().literals
-    assert not lazy().literals != eager.literals
+    assert (lazy().literals != eager.literals) is False
     assert list(reversed(lazy().literals)) == eager.literals[::-1]
     assert lazy().literals * 2 == eager.literals * 2
     assert lazy().literals.index(eager.literals[4]) == 4

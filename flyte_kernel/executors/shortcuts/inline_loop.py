@@ -2,8 +2,8 @@
 
 The SDK gives each thread an event loop in another thread. Most conversions of values never wait for anything, so that
 the second thread, its selector and its pipe only cost. Here a loop begins without them. The first coroutine that waits
-for a timer, a file descriptor or another thread makes the selector; from the end of that call on, and whenever something
-is left to do for a loop that nobody runs, it has a thread of its own as the SDK meant it.
+for a timer, a file descriptor or another thread makes the selector; from the end of that call on, and whenever there is
+something to do for a loop that nobody runs, it has a thread of its own as the SDK meant it.
 """
 
 from __future__ import annotations
@@ -74,7 +74,9 @@ class InlineLoop(asyncio.SelectorEventLoop):
             if self._ready or self._scheduled or not self._is_selectorless():
                 self._give_thread()
 
-    def call_soon_threadsafe(self, callback: Any, *arguments: Any, context: Any = None) -> asyncio.Handle:
+    def call_soon_threadsafe(  # type: ignore[override]
+        self, callback: Any, *arguments: Any, context: Any = None
+    ) -> asyncio.Handle:
         """See asyncio; a loop that nobody runs is given a thread, for somebody counts on its running."""
         handle = super().call_soon_threadsafe(callback, *arguments, context=context)
         with self._state_lock:
@@ -82,7 +84,7 @@ class InlineLoop(asyncio.SelectorEventLoop):
                 self._give_thread()
         return handle
 
-    def add_signal_handler(self, sig: int, callback: Any, *arguments: Any) -> None:
+    def add_signal_handler(self, sig: int, callback: Any, *arguments: Any) -> None:  # type: ignore[override]
         """See asyncio; signals are told through the pipe."""
         self._open_selector()
         super().add_signal_handler(sig, callback, *arguments)
@@ -101,7 +103,7 @@ class InlineLoop(asyncio.SelectorEventLoop):
             self._selector = selectors.DefaultSelector()
             self._make_self_pipe()
             if self._ready:
-                self._write_to_self()  # what another thread left while there was no pipe
+                self._write_to_self()  # type: ignore[attr-defined]  # what another thread left while there was no pipe
         selector: selectors.BaseSelector = self._selector
         return selector
 
@@ -110,9 +112,6 @@ class InlineLoop(asyncio.SelectorEventLoop):
             self._ssock = self._csock = None
         else:
             super()._make_self_pipe()  # type: ignore[misc]
-
-    def _write_to_self(self) -> None:
-        super()._write_to_self()  # type: ignore[misc]
 
     def _close_self_pipe(self) -> None:
         if self._ssock is not None:
@@ -163,11 +162,11 @@ def inherit() -> None:
 def _give_loop(runner: Any) -> asyncio.AbstractEventLoop | None:
     """Return the runner's loop, made inline unless the user chose another kind."""
     with runner._TaskRunner__lock:
-        if runner._TaskRunner__loop is None:
-            if type(asyncio.get_event_loop_policy()).__module__ == "asyncio.unix_events":
-                loop = InlineLoop(lambda: _start_thread(runner))
-                loop.set_exception_handler(runner.get_exc_handler())
-                runner._TaskRunner__loop = loop
+        is_plain = type(asyncio.get_event_loop_policy()).__module__ == "asyncio.unix_events"
+        if runner._TaskRunner__loop is None and is_plain:
+            loop = InlineLoop(lambda: _start_thread(runner))
+            loop.set_exception_handler(runner.get_exc_handler())
+            runner._TaskRunner__loop = loop
         made: asyncio.AbstractEventLoop | None = runner._TaskRunner__loop
         return made
 

@@ -1,4 +1,4 @@
-"""Has the SDK read the inputs of a map once in a process that runs many of its elements; each needs one value of them."""
+"""Has the SDK read a map's inputs once in a process that runs many elements, of which each needs one value."""
 
 from __future__ import annotations
 

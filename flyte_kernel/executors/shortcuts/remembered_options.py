@@ -40,7 +40,7 @@ def call(command: Any, arguments: list[str], program: str) -> Any:
     names, values, rest = taken
     key = (command.name, *names)
     if key not in _known:
-        form = _learn(command, program, *taken)
+        form = _learn(command, program, names, rest)
         if form is None:
             return command.main(args=arguments, prog_name=program)
         _known[key] = form
@@ -64,7 +64,7 @@ def _take_apart(arguments: list[str]) -> tuple[list[str], list[str], list[str]] 
     return (names, values, rest) if rest else None
 
 
-def _learn(command: Any, program: str, names: list[str], values: list[str], rest: list[str]) -> _Form | None:
+def _learn(command: Any, program: str, names: list[str], rest: list[str]) -> _Form | None:
     """Have click read a command of this form; None if a value is not taken as it stands."""
     marks = [f"value {place}" for place in range(len(names))]
     options = [word for pair in zip(names, marks, strict=True) for word in pair]

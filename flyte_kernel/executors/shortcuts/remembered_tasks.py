@@ -28,7 +28,7 @@ def remember() -> None:
 
 
 def load(command: list[str]) -> None:
-    """Load the task that a command of the SDK's for elements names, if it can be; whoever runs it says what is wrong."""
+    """Load the task that a command for elements names, if it can be; whoever runs it says what is wrong."""
     with contextlib.suppress(Exception):
         name = command[command.index("--resolver") + 1]
         for resolver in _resolvers():

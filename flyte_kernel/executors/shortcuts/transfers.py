@@ -67,7 +67,7 @@ def _is_flat(folder: str) -> bool:
 def _link(source: str, target: str) -> None:
     """Give a file another name; copy it if that cannot be."""
     try:
-        os.link(source, target)  # noqa: PTH200
+        os.link(source, target)
     except OSError:
         shutil.copyfile(source, target)
 
