@@ -75,7 +75,7 @@ def maps() -> None:
                 client.register(file)
                 client.run(workflow, {"values": [1, 2]})
                 values = {"values": list(range(ELEMENTS))}
-                _, ran, execution = run(client, workflow, values, look_every_s=0.2)
+                _, ran, execution = run(client, workflow, values, look_every_s=0.5)
                 workload = f"map of {ELEMENTS:,} flytekit elements of {module}"
                 check = str(execution.outputs["o1"])
                 say(Record(workload, name, "ours", ELEMENTS / ran, "a second", goal, check=check))
