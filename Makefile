@@ -8,7 +8,7 @@ UV := $(shell command -v uv 2>/dev/null || echo $(TOOLS)/bin/uv)
 UV_VERSION := 0.13.9
 RUN := $(UV) run --no-sync
 
-.PHONY: help setup demo test check soak fuzz format bench bench-compare clean
+.PHONY: help setup demo test check soak fuzz memcheck format bench bench-compare clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -46,6 +46,9 @@ soak: setup ## a million seeded lives of a server; SEED is the first, SEEDS how 
 
 fuzz: setup ## damaged bytes for every decoder; EXAMPLES is how many for each
 	FLYTE_KERNEL_EXAMPLES=$(EXAMPLES) $(RUN) pytest -q --timeout=0 tests/property/test_decoders.py
+
+memcheck: setup ## views of the core's memory under valgrind, which must be installed
+	$(RUN) python -m tests.memcheck
 
 format: ## rewrite the code in the project's format
 	cargo fmt --all

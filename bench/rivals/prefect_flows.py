@@ -16,6 +16,7 @@ os.environ.update(
     PREFECT_LOGGING_LEVEL="CRITICAL",
     PREFECT_SERVER_ANALYTICS_ENABLED="false",
     PREFECT_SERVER_ALLOW_EPHEMERAL_MODE="true",
+    PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS="240",  # the first start on a machine compiles all of it
 )
 
 from prefect import flow, task  # noqa: E402

@@ -104,13 +104,13 @@ class Worker:
 
     def next(self, claim: int) -> tuple[dict[str, Any], int] | None:
         """Say that an attempt has succeeded; return the next request and its claim, None if there is none."""
-        with contextlib.suppress(OSError):
-            self._empty(self._kept["TMPDIR"], others=False)  # lest what the SDK keeps of a long line fills the disk
         sys.stdout.flush()
         sys.stderr.flush()
         os.close(claim)  # the zygote's own copy holds the claim until the end is written down
         try:
             self._socket.sendall(_FINISHED)
+            with contextlib.suppress(OSError):  # lest what the SDK keeps of a long line fills the disk
+                self._empty(self._kept["TMPDIR"], others=False)
             message, claims, _, _ = socket.recv_fds(self._socket, REQUEST_BYTES_MAX, 1)
         except OSError:
             return None
