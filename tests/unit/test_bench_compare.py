@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.compare import compare, ratios
+from bench.compare import compare, ratios, widened
 
 
 def row(name: str, role: str, value: float, unit: str = "ms", workload: str = "w") -> dict[str, object]:
@@ -23,3 +23,10 @@ def test_ratios_grow_as_things_get_worse() -> None:
 
 def test_a_regression_is_named_and_so_is_what_is_gone() -> None:
     assert compare({"a": 1.2, "b": 2.0}, {"a": 1.0, "b": 1.0, "c": 1.0}) == ["b", "c"]
+
+
+def test_a_baseline_that_is_widened_allows_what_was_seen() -> None:
+    assert widened({"a": 1.2, "b": 0.5, "d": 4.0}, {"a": 1.0, "b": 1.0, "c": 1.0}) == {
+        **{"a": 1.2, "b": 1.0},
+        **{"c": 1.0, "d": 4.0},
+    }
