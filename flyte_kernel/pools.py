@@ -38,12 +38,30 @@ class LoopExecutor(Executor):
         self._thread.start()
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Run the coroutine that the function makes."""
+        """Run the coroutine that the function makes; whatever it raises is its own, as in a thread."""
+        future: Future[Any] = Future()
 
-        async def awaited() -> Any:
-            return await fn(*args, **kwargs)
+        async def awaited() -> tuple[Any, BaseException | None]:
+            try:
+                return await fn(*args, **kwargs), None
+            except (KeyboardInterrupt, SystemExit) as error:
+                return None, error  # raised, it would end the loop and with it all other calls
 
-        return asyncio.run_coroutine_threadsafe(awaited(), self._loop)
+        def settle(ended: Future[tuple[Any, BaseException | None]]) -> None:
+            if ended.cancelled():
+                future.cancel()
+            if not future.set_running_or_notify_cancel():
+                return
+            result, error = (None, ended.exception()) if ended.exception() else ended.result()
+            if error is None:
+                future.set_result(result)
+            else:
+                future.set_exception(error)
+
+        task = asyncio.run_coroutine_threadsafe(awaited(), self._loop)
+        future.add_done_callback(lambda future: task.cancel() if future.cancelled() else None)
+        task.add_done_callback(settle)
+        return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """End the loop, and with it whatever still runs there if `cancel_futures`."""
@@ -75,8 +93,15 @@ def _at_once(executor: str, workers: int | None, count: int) -> int:
     return 1 if executor == "inline" else count
 
 
+def check_callable(function: object) -> None:
+    """Raise InvalidArgumentError for what is no function: it is the caller's mistake, not a failure of each item."""
+    if not callable(function):
+        raise InvalidArgumentError(f"function must be callable, not {function!r}")
+
+
 def check_portable(executor: str | Executor, function: Callable[..., Any]) -> None:
     """Raise InvalidArgumentError for a function that cannot get into another process; pools know what they take."""
+    check_callable(function)
     if executor != "processes":
         return
     try:

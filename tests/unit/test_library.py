@@ -456,3 +456,34 @@ def test_importing_needs_numpy_only() -> None:
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "['flyte_kernel']"
+
+
+@pytest.mark.parametrize("executor", ["threads", "asyncio"])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit], ids=lambda error: error.__name__)
+def test_what_ends_interpreters_ends_only_the_call_that_raised_it(executor: str, error: type[BaseException]) -> None:
+    """Graph 0 before 1 and 2, both before 3: node 1 raises, node 2 must still come to its end."""
+
+    def plain(node: int) -> int:
+        if node == 1:
+            raise error
+        return node
+
+    async def later(node: int) -> int:
+        await asyncio.sleep(0)
+        return plain(node)
+
+    function = later if executor == "asyncio" else plain
+    done = flyte_kernel.execute(DIAMOND, function, executor=executor, fails_late=True)
+    assert done.results == {0: 0, 2: 2}
+    assert [(node, type(raised)) for node, raised in done.errors.items()] == [(1, error)]
+
+
+@pytest.mark.parametrize("executor", ["inline", "threads", "processes", "asyncio"])
+def test_what_is_no_function_is_the_callers_mistake(executor: str) -> None:
+    with pytest.raises(InvalidArgumentError, match="function must be callable, not None"):
+        flyte_kernel.execute(DIAMOND, None, executor=executor)  # type: ignore[arg-type]
+
+
+def test_a_map_of_what_is_no_function_is_the_callers_mistake() -> None:
+    with pytest.raises(InvalidArgumentError, match="function must be callable, not 'text'"):
+        flyte_kernel.map("text", [1])  # type: ignore[arg-type]
