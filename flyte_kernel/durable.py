@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -13,13 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flyte_kernel._core import Graph, Journal, Kernel, Turn
-from flyte_kernel.errors import CorruptRecordError, StateError
+from flyte_kernel.errors import CorruptRecordError, GraphError, InvalidArgumentError, StateError
 
 __all__ = ["DurableKernel"]
 
 _HEAD = struct.Struct("<cqII")  # what it is, now, events, bytes of the note
 _GRAPH, _STEP = b"G", b"S"
+_NAMES = ("kind", "run", "node", "attempt", "element", "argument")
 _DTYPES = (np.uint8, np.uint32, np.uint32, np.uint32, np.uint32, np.int64)
+_TIME_MAX = 2**63 - 1
 _SNAPSHOT_BYTES = 64 * 1024 * 1024
 
 
@@ -48,6 +50,7 @@ class DurableKernel:
         self._snapshot_bytes = snapshot_bytes
         self._bytes = 0
         self._is_closed = False
+        self._process = os.getpid()
         try:
             self.kernel: Kernel = self._recover(system_attempts_extra, on_note)
         except BaseException:
@@ -72,6 +75,8 @@ class DurableKernel:
 
     def add_graph(self, graph: Graph) -> int:
         """Add a graph that runs may name; return its index."""
+        if not isinstance(graph, Graph):
+            raise InvalidArgumentError(f"graph must be a Graph, not a {type(graph).__name__}")
         columns = pickle.dumps(graph, protocol=5)
         self._write(_HEAD.pack(_GRAPH, 0, 0, len(columns)) + columns)
         return self.kernel.add_graph(graph)
@@ -90,12 +95,11 @@ class DurableKernel:
     ) -> Turn:
         """Make events, and a note beside them, durable, then apply them; see Kernel.step.
 
-        StorageFullError means that nothing was written and nothing applied.
+        StorageFullError means that nothing was written and nothing applied, and so do the errors about arguments.
         """
         columns = (kind, run, node, attempt, element, argument)
-        body = b"".join(
-            np.ascontiguousarray(column, dtype).tobytes() for column, dtype in zip(columns, _DTYPES, strict=True)
-        )
+        _check_step(now, columns, note)
+        body = b"".join(column.tobytes() for column in columns)
         self._write(_HEAD.pack(_STEP, now, len(kind), len(note)) + body + note)
         turn = self.kernel.step(now, kind, run, node, attempt, element, argument)
         if self._snapshot_bytes is not None and self._bytes >= self._snapshot_bytes:
@@ -110,6 +114,10 @@ class DurableKernel:
     def _write(self, payload: bytes) -> None:
         if self._is_closed:
             raise StateError("the kernel's folder is closed: open it again")
+        if os.getpid() != self._process:
+            raise StateError(
+                f"the folder was opened by process {self._process}, of which this is a fork: two must not write to it"
+            )
         try:
             self._journal.append(payload)
             self._journal.commit()
@@ -131,6 +139,27 @@ class DurableKernel:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _check_step(now: int, columns: Sequence[NDArray[Any]], note: bytes) -> None:
+    """Refuse what the kernel would refuse, before it is written: a record that is there is applied."""
+    if not isinstance(now, (int, np.integer)) or not -_TIME_MAX - 1 <= now <= _TIME_MAX:
+        raise InvalidArgumentError(f"now must be a whole number of nanoseconds of 64 bits, not {now!r}")
+    if not isinstance(note, bytes):
+        raise InvalidArgumentError(f"note must be bytes, not a {type(note).__name__}")
+    for name, column, dtype in zip(_NAMES, columns, _DTYPES, strict=True):
+        if not (isinstance(column, np.ndarray) and column.ndim == 1 and column.dtype == dtype):
+            raise GraphError(f"{name} must be a 1-d array of {np.dtype(dtype)}, not {_described(column)}")
+        if not column.flags.c_contiguous:
+            raise GraphError(f"{name} must be contiguous (numpy.ascontiguousarray)")
+        if len(column) != len(columns[0]):
+            raise GraphError(f"column {name} has {len(column)} rows, expected {len(columns[0])}")
+
+
+def _described(value: object) -> str:
+    if isinstance(value, np.ndarray):
+        return f"an array of {value.dtype} and shape {value.shape}"
+    return f"a {type(value)}"
 
 
 def _replay(kernel: Kernel, payload: bytes) -> bytes:

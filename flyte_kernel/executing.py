@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from flyte_kernel._core import Graph, Journal, Run
 from flyte_kernel.errors import AdapterError, CorruptRecordError, StateError
 from flyte_kernel.phases import RunPhase
-from flyte_kernel.pools import InlineExecutor, check_portable, opened
+from flyte_kernel.pools import InlineExecutor, check_errors, check_portable, opened
 from flyte_kernel.progress import Progress, progress_of
 
 __all__ = ["Execution", "execute"]
@@ -75,6 +75,7 @@ def execute(
     Ctrl-C calls everything off and raises KeyboardInterrupt once what runs has ended.
     """
     check_portable(executor, function)
+    check_errors("retry_on", retry_on)
     run = Run(graph, max_parallelism=max_parallelism, fails_late=fails_late, priority=priority)
     with (
         _Diary(folder, graph) as diary,

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from flyte_kernel._core import Journal
 from flyte_kernel.errors import AdapterError, CorruptRecordError, InvalidArgumentError, StateError
 from flyte_kernel.phases import NodePhase
-from flyte_kernel.pools import check_portable, opened
+from flyte_kernel.pools import check_count, check_errors, check_portable, opened
 from flyte_kernel.progress import Progress, progress_of
 
 __all__ = ["Mapped", "map"]
@@ -89,8 +89,8 @@ def map(
     """
     if isinstance(items, Mapping) or not (hasattr(items, "__getitem__") and hasattr(items, "__len__")):
         raise InvalidArgumentError(f"items must be a sequence, a list for example, not a {type(items).__name__}")
-    if attempts_max < 1:
-        raise InvalidArgumentError(f"attempts_max must be at least 1, not {attempts_max}")
+    check_count("attempts_max", attempts_max)
+    check_errors("retry_on", retry_on)
     if min_success_ratio is not None and not 0 <= min_success_ratio <= 1:
         raise InvalidArgumentError(f"min_success_ratio must be from 0 to 1, not {min_success_ratio}")
     if executor == "asyncio":

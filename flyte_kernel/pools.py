@@ -11,9 +11,11 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPool
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+
 from flyte_kernel.errors import InvalidArgumentError
 
-__all__ = ["InlineExecutor", "check_portable", "opened"]
+__all__ = ["InlineExecutor", "check_callable", "check_count", "check_errors", "check_portable", "opened"]
 
 
 class InlineExecutor(Executor):
@@ -66,15 +68,18 @@ class LoopExecutor(Executor):
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """End the loop, and with it whatever still runs there if `cancel_futures`."""
         if cancel_futures:
-            self._loop.call_soon_threadsafe(self._cancel_all)
+            asyncio.run_coroutine_threadsafe(self._cancel_all(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         if wait:
             self._thread.join()
             self._loop.close()
 
-    def _cancel_all(self) -> None:
-        for task in asyncio.all_tasks(self._loop):
+    async def _cancel_all(self) -> None:
+        """Cancel all others and wait until they have cleaned up behind themselves."""
+        tasks = asyncio.all_tasks(self._loop) - {asyncio.current_task()}
+        for task in tasks:
             task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 _COROUTINES_MAX = 1024
@@ -91,6 +96,21 @@ def _at_once(executor: str, workers: int | None, count: int) -> int:
     if executor == "asyncio":
         return workers or _COROUTINES_MAX
     return 1 if executor == "inline" else count
+
+
+def check_count(name: str, value: object) -> None:
+    """Raise InvalidArgumentError for what is no whole number from 1 on."""
+    if not isinstance(value, (int, np.integer)):
+        raise InvalidArgumentError(f"{name} must be a whole number, not {value!r}")
+    if value < 1:
+        raise InvalidArgumentError(f"{name} must be at least 1, not {value}")
+
+
+def check_errors(name: str, value: object) -> None:
+    """Raise InvalidArgumentError for what an except clause would not take."""
+    kinds = value if isinstance(value, tuple) else (value,)
+    if not all(isinstance(kind, type) and issubclass(kind, BaseException) for kind in kinds):
+        raise InvalidArgumentError(f"{name} must be a type of exceptions or a tuple of them, not {value!r}")
 
 
 def check_callable(function: object) -> None:
@@ -121,8 +141,8 @@ def opened(executor: str | Executor, workers: int | None, *, calls_a_worker: int
 
     An exception, Ctrl-C among them, cancels what has not begun and waits for what has.
     """
-    if workers is not None and workers < 1:
-        raise InvalidArgumentError(f"workers must be at least 1, not {workers}")
+    if workers is not None:
+        check_count("workers", workers)
     count = workers or os.cpu_count() or 1
     if isinstance(executor, Executor):
         yield executor, count

@@ -458,6 +458,27 @@ def test_importing_needs_numpy_only() -> None:
     assert found.stdout.strip() == "['flyte_kernel']"
 
 
+def test_coroutines_that_are_called_off_clean_up_behind_themselves() -> None:
+    cleaned: list[int] = []
+    apart = Graph.from_edges(3, np.empty(0, np.uint32), np.empty(0, np.uint32))
+
+    async def wait(node: int) -> None:
+        try:
+            await asyncio.sleep(1000 if node else 0)
+        except asyncio.CancelledError:
+            await asyncio.sleep(0.01)
+            cleaned.append(node)
+            raise
+
+    def progress(done: int, _: int) -> None:
+        if done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        flyte_kernel.execute(apart, wait, executor="asyncio", progress=progress)
+    assert sorted(cleaned) == [1, 2]
+
+
 @pytest.mark.parametrize("executor", ["threads", "asyncio"])
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit], ids=lambda error: error.__name__)
 def test_what_ends_interpreters_ends_only_the_call_that_raised_it(executor: str, error: type[BaseException]) -> None:

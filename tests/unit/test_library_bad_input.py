@@ -51,6 +51,10 @@ def test_a_graph_that_does_not_fit_the_machine_is_refused_before_it_is_built() -
         (lambda: Run(LINE).story(2**32), UnknownNodeError, f"no node {2**32}"),
         (lambda: flyte_kernel.map(abs, [1], executor="threads", workers=0), InvalidArgumentError, "not 0"),
         (lambda: flyte_kernel.execute(LINE, abs, workers=-2), InvalidArgumentError, "not -2"),
+        (lambda: flyte_kernel.execute(LINE, abs, workers=1.5), InvalidArgumentError, "whole number, not 1.5"),  # type: ignore[arg-type]
+        (lambda: flyte_kernel.map(abs, [1], attempts_max=1.5), InvalidArgumentError, "whole number, not 1.5"),  # type: ignore[arg-type]
+        (lambda: flyte_kernel.map(abs, [1], retry_on="x"), InvalidArgumentError, "exceptions .* not 'x'"),  # type: ignore[arg-type]
+        (lambda: flyte_kernel.execute(LINE, abs, retry_on=(int,)), InvalidArgumentError, "exceptions .*int"),  # type: ignore[arg-type]
     ],
 )
 def test_numbers_out_of_range_are_named(call: Callable[[], object], error: type[KernelError], words: str) -> None:
