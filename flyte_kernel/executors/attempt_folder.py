@@ -1,6 +1,6 @@
 """The folder of one attempt: what its processes wrote there, and whether somebody still runs it.
 
-The files are described in zygote.py, which writes them.
+The files are described in the package zygote, which writes them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flyte_kernel.executors.zygote import add_to_claim, bears_mark, boot_id, process_table, read_claim, start_time
+from flyte_kernel.executors.zygote.claims import add_to_claim, bears_mark, read_claim
+from flyte_kernel.executors.zygote.processes import boot_id, process_table, start_time
 from flyte_kernel.ids import AttemptKey
 
 __all__ = ["AttemptFolder", "Exit", "LaunchedProcess"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from flyte_kernel.executors.zygote import ENTRYPOINTS
+from flyte_kernel.executors.zygote.entrypoints import ENTRYPOINTS
 
 __all__ = ["TaskCommand", "parse_command"]
 

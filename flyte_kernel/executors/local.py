@@ -1,7 +1,7 @@
 """Runs attempts as isolated processes on this machine, forked from warm ones.
 
 One manager thread owns everything; the protocol's methods only leave it notes. Processes outlive this server: their
-supervisors (zygote.py) write down how they end, and `reconcile` adopts what still runs.
+zygotes write down how they end, and `reconcile` adopts what still runs.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ from typing import Any
 
 from flyte_kernel.engine.ports import AttemptLaunch, AttemptReport, ReportKind
 from flyte_kernel.errors import AdapterError, PluginError
-from flyte_kernel.executors import zygote
 from flyte_kernel.executors.attempt_folder import AttemptFolder, Exit, LaunchedProcess
 from flyte_kernel.executors.commands import TaskCommand, parse_command
 from flyte_kernel.executors.distributions import Distributions
 from flyte_kernel.executors.slots import Slots
+from flyte_kernel.executors.zygote.claims import MARK
+from flyte_kernel.executors.zygote.processes import signal_group
 from flyte_kernel.executors.zygotes import ModuleUse, UserModule, ZygotePool, ZygoteProcess, environment_in
 from flyte_kernel.ids import NO_ELEMENT, AttemptKey, ExecutionId
 
@@ -520,12 +521,12 @@ class LocalExecutor:
         """Ask an adopted process to go, and see to it that it goes."""
         process = attempt.adopted
         if process is not None and process.is_alive():
-            zygote.signal_group(process.pid, signal.SIGTERM)
+            signal_group(process.pid, signal.SIGTERM)
             self._at(self._grace_s, lambda: self._kill(attempt, process))
 
     def _kill(self, attempt: _Attempt, process: LaunchedProcess) -> None:
         if not attempt.is_finished and process.is_alive():
-            zygote.signal_group(process.pid, signal.SIGKILL)
+            signal_group(process.pid, signal.SIGKILL)
 
     def _finish_exited(self, attempt: _Attempt, end: Exit) -> None:
         if attempt.is_aborted or end.aborted:
@@ -562,7 +563,7 @@ def _is_orphaned(process: LaunchedProcess) -> bool:
 
 def _attempt_environment(shared: Mapping[str, str], attempt: _Attempt) -> dict[str, str]:
     folder = attempt.folder.path
-    return {**environment_in(folder, shared, has_code=attempt.code is not None), zygote.MARK: folder.name}
+    return {**environment_in(folder, shared, has_code=attempt.code is not None), MARK: folder.name}
 
 
 def _base_environment(python: Path, given: Mapping[str, str]) -> dict[str, str]:

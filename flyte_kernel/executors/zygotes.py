@@ -28,8 +28,10 @@ from pathlib import Path
 from typing import Any
 
 from flyte_kernel.executors import zygote
+from flyte_kernel.executors.zygote.claims import MARK
+from flyte_kernel.executors.zygote.files import write_json
 
-__all__ = ["ModuleUse", "UserModule", "ZygoteKey", "ZygotePool", "ZygoteProcess", "environment_in"]
+__all__ = ["PROGRAM", "ModuleUse", "UserModule", "ZygoteKey", "ZygotePool", "ZygoteProcess", "environment_in"]
 
 logger = logging.getLogger(__name__)
 
@@ -49,12 +51,13 @@ _RUN_TIME_NAMES = frozenset(
 # Those of them that differ from attempt to attempt even where task and execution are the same.
 _OWN_NAMES = frozenset(
     {
-        *("BATCH_JOB_ARRAY_INDEX_VAR_NAME", "FLYTE_K8S_ARRAY_INDEX", zygote.MARK, "HOME", "TMPDIR"),
+        *("BATCH_JOB_ARRAY_INDEX_VAR_NAME", "FLYTE_K8S_ARRAY_INDEX", MARK, "HOME", "TMPDIR"),
         *("FLYTE_ATTEMPT_NUMBER", "FLYTE_EXECUTION_URL", "FLYTE_MAX_ATTEMPTS", "FLYTE_START_TIME"),
     }
 )
 # The library with which the SDK reaches a store, by the variable that says where it is.
 _STORE_LIBRARIES = {"FLYTE_AWS_ENDPOINT": "s3fs"}
+PROGRAM = str(Path(zygote.__file__).with_name("__main__.py"))
 _SPAWN_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE, signal.SIGHUP, signal.SIGCHLD)
 
 
@@ -129,7 +132,7 @@ class ZygoteProcess:
         with _channels() as (control, reports, control_theirs, reports_theirs):
             pid = os.posix_spawn(
                 python,
-                [str(python), zygote.__file__, str(folder), mode],
+                [str(python), PROGRAM, str(folder), mode],
                 environment,
                 file_actions=[
                     (os.POSIX_SPAWN_DUP2, control_theirs, 0),
@@ -284,7 +287,7 @@ class ZygotePool:
             self._lessons[module] = self._lessons.get(module, 0) + 1
             self._libraries[module] = (*known, *fresh)
             with contextlib.suppress(OSError):
-                zygote.write_json(self._libraries_path(module), self._libraries[module])
+                write_json(self._libraries_path(module), self._libraries[module])
 
     def on_ready(self, process: ZygoteProcess, *, fit: bool) -> None:
         """Note that a zygote serves now, or that it must not fork and goes away."""
@@ -387,7 +390,7 @@ class ZygotePool:
 
 
 def _is_run_time(name: str) -> bool:
-    return name in _RUN_TIME_NAMES or name == zygote.MARK or name.startswith(_RUN_TIME_PREFIXES)
+    return name in _RUN_TIME_NAMES or name == MARK or name.startswith(_RUN_TIME_PREFIXES)
 
 
 def _kind_of(key: ZygoteKey) -> ZygoteKey:

@@ -15,7 +15,7 @@ import pytest
 from flyte_kernel.engine.ports import AttemptReport, ReportKind
 from flyte_kernel.errors import AdapterError
 from flyte_kernel.executors import LocalExecutor
-from flyte_kernel.executors.zygote import start_time
+from flyte_kernel.executors.zygote.processes import start_time
 from tests.support.attempts import (
     INTERPRETER,
     Reports,

@@ -16,7 +16,7 @@ import pytest
 
 from flyte_kernel.engine.ports import AttemptLaunch, ReportKind
 from flyte_kernel.executors import LocalExecutor
-from flyte_kernel.executors.zygote import start_time
+from flyte_kernel.executors.zygote.processes import start_time
 from tests.support.attempts import INTERPRETER, Reports, files, launch_of, python_of, wait_until
 
 SERVER = """

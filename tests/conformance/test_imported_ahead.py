@@ -14,7 +14,7 @@ import pytest
 
 from flyte_kernel.engine.ports import AttemptLaunch, ReportKind
 from flyte_kernel.executors import LocalExecutor
-from flyte_kernel.executors.zygote import start_time
+from flyte_kernel.executors.zygote.processes import start_time
 from flyte_kernel.executors.zygotes import ModuleUse, UserModule, ZygoteKey, ZygotePool, ZygoteProcess
 from tests.support.attempts import INTERPRETER, Reports, TaskFiles, fast, files, launch_of, tarball, wait_until
 

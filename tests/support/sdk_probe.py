@@ -6,9 +6,9 @@ import asyncio
 import concurrent.futures
 import contextlib
 import importlib
-import importlib.util
 import json
 import os
+import runpy
 import sys
 import tempfile
 import threading
@@ -311,14 +311,11 @@ def origins_of_contexts() -> Any:
 
 def main() -> None:
     """Print the results, and how many threads there are after coroutines that do not wait."""
-    spec = importlib.util.spec_from_file_location("zygote", sys.argv[1])
-    assert spec is not None
-    assert spec.loader is not None
-    zygote = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(zygote)
-    zygote.import_all([zygote.SDK, "s3fs"])
+    runpy.run_path(sys.argv[1])["make_package"]()
+    warming = importlib.import_module("flyte_kernel_zygote.warming")
+    warming.import_all([importlib.import_module("flyte_kernel_zygote.entrypoints").SDK, "s3fs"])
     if sys.argv[2] == "taken":
-        zygote.take_shortcuts()
+        warming.take_shortcuts()
     results = {}
     for name, use in WAY.items():
         with contextlib.suppress(concurrent.futures.TimeoutError):

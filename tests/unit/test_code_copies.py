@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flyte_kernel.executors.code_copies import copy_folder, is_untouched
+from flyte_kernel.executors.zygote.code_copies import copy_folder, is_untouched
 from tests.support.attempts import wait_until
 
 

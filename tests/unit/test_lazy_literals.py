@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from flyte_kernel.executors.shortcuts.lazy_literals import lazily_converted
+from flyte_kernel.executors.zygote.shortcuts.lazy_literals import lazily_converted
 
 literals_pb2 = importlib.import_module("flyteidl.core.literals_pb2")
 literals = importlib.import_module("flytekit.models.literals")

@@ -10,16 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from flyte_kernel.executors import zygote
-from flyte_kernel.executors.zygotes import ZygoteKey, ZygoteProcess
+from flyte_kernel.executors.zygotes import PROGRAM, ZygoteKey, ZygoteProcess
 
 _PROBE = """
-import faulthandler, importlib.util, json, os, signal, sys, threading
+import faulthandler, json, os, runpy, signal, sys, threading
 
-spec = importlib.util.spec_from_file_location("zygote", sys.argv[1])
-zygote = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(zygote)
-zygote.import_all([zygote.SDK])
+runpy.run_path(sys.argv[1])["make_package"]()
+from flyte_kernel_zygote import entrypoints, warming
+warming.import_all([entrypoints.SDK])
 def state():
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD)]
     return dict(os.environ), list(sys.path), os.getcwd(), sys.argv, sys.modules["__main__"], handlers
@@ -27,15 +25,15 @@ def state():
 
 before = state()
 calls = []
-call = zygote.call_entrypoint
-zygote.call_entrypoint = lambda command: calls.append((command[0], call(command))) or calls[-1][1]
-zygote.rehearse()
+call = entrypoints.call_entrypoint
+warming.call_entrypoint = lambda command: calls.append((command[0], call(command))) or calls[-1][1]
+warming.rehearse()
 from flytekit.core.context_manager import FlyteEntities
 print(json.dumps({
     "calls": calls,
     "same": before == state(),
     "threads": threading.active_count(),
-    "quiet": zygote.quiet_after_fork(),
+    "quiet": warming.quiet_after_fork(),
     "entities": len(FlyteEntities.entities),
     "prints_on_signal": faulthandler.unregister(signal.SIGUSR1),
     "module": "flyte_kernel_rehearsal" in sys.modules,
@@ -46,7 +44,7 @@ print(json.dumps({
 def test_the_sdk_rehearses_and_all_is_as_before(tmp_path: Path) -> None:
     environment = {"TMPDIR": str(tmp_path), "HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
     done = subprocess.run(
-        [sys.executable, "-c", _PROBE, zygote.__file__],
+        [sys.executable, "-c", _PROBE, PROGRAM],
         env=environment,
         capture_output=True,
         text=True,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from flyte_kernel.executors import sdk_folders
+from flyte_kernel.executors.zygote import sdk_folders
 
 KEPT = [
     "flyte",

@@ -13,8 +13,9 @@ from typing import Any
 import click
 import pytest
 
-from flyte_kernel.executors import zygote
-from flyte_kernel.executors.shortcuts import inline_loop, remembered_options, remembered_tasks
+from flyte_kernel.executors.zygote.shortcuts import inline_loop, remembered_options, remembered_tasks
+from flyte_kernel.executors.zygote.shortcuts.known import expect
+from flyte_kernel.executors.zygotes import PROGRAM
 from tests.support import sdk_probe
 
 STORE = {
@@ -27,7 +28,7 @@ STORE = {
 def probe(mode: str, folder: Path) -> dict[str, Any]:
     """Return what came of all ways of use, in a process of its own."""
     done = subprocess.run(
-        [sys.executable, sdk_probe.__file__, zygote.__file__, mode],
+        [sys.executable, sdk_probe.__file__, PROGRAM, mode],
         env={"TMPDIR": str(folder), "HOME": str(folder), "PATH": "/usr/bin:/bin", **STORE},
         cwd=folder,
         capture_output=True,
@@ -75,7 +76,7 @@ def test_another_sdk_is_left_alone() -> None:
     def changed(path: str, force: bool) -> None: ...
 
     with pytest.raises(TypeError, match=r"changed takes path, force and not path$"):
-        zygote.expect(changed, "path")
+        expect(changed, "path")
 
 
 # Loops

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from flyte_kernel.executors import code_copies, sdk_folders, spares
+from flyte_kernel.executors.zygote import spares
+from flyte_kernel.executors.zygote.attempt import Attempt
 
 
-def attempt_in(folder: Path, code: Path | None, *, uses_sdk: bool = True) -> SimpleNamespace:
+def attempt_in(folder: Path, code: Path | None, *, uses_sdk: bool = True) -> Attempt:
     folder.mkdir()
-    return SimpleNamespace(
-        folder=folder,
-        code=str(code or ""),
-        uses_sdk=uses_sdk,
-        shares_folder=False,
-        has_copy=False,
-        has_scratch=False,
-        began_ns=0,
-    )
+    command = ["pyflyte-execute" if uses_sdk else "program"]
+    request = {"id": 0, "slot": 0, "folder": str(folder), "code": str(code or ""), "crew": "", "command": command}
+    return Attempt({**request, "brief": False}, claim=-1)
 
 
 @pytest.fixture
@@ -36,16 +30,16 @@ def kept(tmp_path: Path) -> spares.Spares:
     return spares.Spares(tmp_path / "zygote")
 
 
-def run(kept: spares.Spares, attempt: SimpleNamespace) -> None:
+def run(kept: spares.Spares, attempt: Attempt) -> None:
     """Go through an attempt's life up to its user code."""
     kept.furnish(attempt)
-    spares.make_folders(attempt, code_copies)
+    spares.make_folders(attempt)
     attempt.began_ns = max(path.lstat().st_ctime_ns for path in [attempt.folder / "work", *attempt.folder.rglob("*")])
 
 
-def end(kept: spares.Spares, attempt: SimpleNamespace) -> None:
+def end(kept: spares.Spares, attempt: Attempt) -> None:
     """Let an attempt succeed."""
-    spares.leave(attempt, code_copies, sdk_folders)
+    spares.leave(attempt)
     kept.collect(attempt)
 
 

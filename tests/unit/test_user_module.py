@@ -9,24 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from flyte_kernel.executors import code_copies, user_module
+from flyte_kernel.executors.zygotes import PROGRAM
 
 _PROBE = """
-import importlib.util, json, os, sys
+import json, os, runpy, sys
 from pathlib import Path
 
-def load(name, path):
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+runpy.run_path(sys.argv[1])["make_package"]()
+from flyte_kernel_zygote import code_copies, user_module
 
-user_module, code_copies = load("user_module", sys.argv[1]), load("code_copies", sys.argv[2])
-code, folder = sys.argv[3], Path(sys.argv[4])
+code, folder = sys.argv[2], Path(sys.argv[3])
 code_copies.copy_folder(code, str(folder / "work"))
 os.environ.update(TMPDIR=str(folder / "tmp"), PYTHONPATH=str(folder / "work"), SHARED="yes")
 path, known = list(sys.path), set(sys.modules)
-against = user_module.import_module("flows", code, folder, code_copies, {"OWN"})
+against = user_module.import_module("flows", code, folder, {"OWN"})
 assert sys.path == path
 names = user_module.modules_below(str(folder / "work"))
 code_copies.copy_folder(code, str(folder / "elsewhere"))
@@ -50,7 +46,7 @@ def imported(tmp_path: Path, sources: dict[str, str], probe: str = _PROBE) -> tu
         (code / name).parent.mkdir(parents=True, exist_ok=True)
         (code / name).write_text(source)
     done = subprocess.run(
-        [sys.executable, "-B", "-c", probe, user_module.__file__, code_copies.__file__, str(code), str(folder)],
+        [sys.executable, "-B", "-c", probe, PROGRAM, str(code), str(folder)],
         capture_output=True,
         text=True,
         timeout=60,

@@ -2,7 +2,7 @@
 
 Run by a warm process before it forks any. What the SDK makes when it is first used (parsers, type tables, specialised
 bytecode) would otherwise be made, and the memory behind it copied, in every attempt anew. Threads that the SDK started
-are ended, since none may live on through a fork. Nothing of flyte_kernel is imported here.
+are ended, since none may live on through a fork.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Has the SDK convert of a list of literals only what is asked for: an element of a map uses one of them.
-
-Run by warm processes and what they fork, in their own interpreter; nothing of flyte_kernel is imported here.
-"""
+"""Has the SDK convert of a list of literals only what is asked for: an element of a map uses one of them."""
 
 from __future__ import annotations
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib
 import tempfile
-from collections.abc import Callable
 from typing import Any
+
+from .known import expect
 
 __all__ = ["take"]
 
@@ -38,8 +39,8 @@ class _Tempfile:
         return getattr(tempfile, name)
 
 
-def take(expect: Callable[..., None]) -> None:
-    """Have the SDK do so; `expect` raises if a function is not what it was."""
+def take() -> None:
+    """Have the SDK do so; TypeError if a function is not what it was."""
     module: Any = importlib.import_module("flytekit.core.checkpointer")
     expect(module.SyncCheckpoint.__init__, "self", "checkpoint_dest", "checkpoint_src")
     if module.tempfile is not tempfile:

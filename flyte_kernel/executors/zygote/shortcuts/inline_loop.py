@@ -17,6 +17,8 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from .known import expect
+
 __all__ = ["InlineLoop", "inherit", "take"]
 
 
@@ -118,8 +120,8 @@ class InlineLoop(asyncio.SelectorEventLoop):
             super()._close_self_pipe()  # type: ignore[misc]
 
 
-def take(expect: Callable[..., None]) -> None:
-    """Have the SDK's runners of coroutines use inline loops; `expect` raises if a function is not what it was."""
+def take() -> None:
+    """Have the SDK's runners of coroutines use inline loops; TypeError if a function is not what it was."""
     module: Any = importlib.import_module("flytekit.utils.asyn")
     runner_class: Any = module._TaskRunner
     in_thread = runner_class.run

@@ -1,7 +1,6 @@
 """Copies of registered code for attempts to run in.
 
-A copy, not links: what user code writes beside its modules must not reach other attempts. Nothing of flyte_kernel is
-imported here.
+A copy, not links: what user code writes beside its modules must not reach other attempts.
 """
 
 from __future__ import annotations

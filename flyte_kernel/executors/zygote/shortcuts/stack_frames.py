@@ -5,14 +5,15 @@ from __future__ import annotations
 import importlib
 import sys
 import traceback
-from collections.abc import Callable
 from typing import Any
+
+from .known import expect
 
 __all__ = ["take"]
 
 
-def take(expect: Callable[..., None]) -> None:
-    """Have the SDK do so; `expect` raises if a function is not what it was."""
+def take() -> None:
+    """Have the SDK do so; TypeError if a function is not what it was."""
     manager: Any = importlib.import_module("flytekit.core.context_manager").FlyteContextManager
     expect(manager.get_origin_stackframe, "limit")
     manager.get_origin_stackframe = staticmethod(origin)

@@ -3,7 +3,7 @@
 A worker is the forked process of an attempt which, once its attempt has succeeded, waits for another attempt of the
 same crew instead of ending. Zygote and worker talk through a pair of sockets: the worker says that it has finished, the
 zygote hands over a request with the descriptor of the new attempt's claim, or closes its end. A worker whose attempt
-fails, or is aborted, ends like any other process. Nothing of flyte_kernel is imported here but by path.
+fails, or is aborted, ends like any other process.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ import random
 import socket
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from .sdk_folders import empty
 
 __all__ = ["Crews", "Worker"]
 
@@ -96,9 +97,8 @@ class Crews:
 class Worker:
     """The forked process's side."""
 
-    def __init__(self, theirs: socket.socket, folder: Path, empty: Callable[..., None]) -> None:
+    def __init__(self, theirs: socket.socket, folder: Path) -> None:
         self._socket = theirs
-        self._empty = empty  # of sdk_folders
         self._work = str(folder / "work")
         self._kept = {name: os.environ[name] for name in ("HOME", "TMPDIR", "PYTHONPATH") if name in os.environ}
 
@@ -110,7 +110,7 @@ class Worker:
         try:
             self._socket.sendall(_FINISHED)
             with contextlib.suppress(OSError):  # lest what the SDK keeps of a long line fills the disk
-                self._empty(self._kept["TMPDIR"], others=False)
+                empty(self._kept["TMPDIR"], others=False)
             message, claims, _, _ = socket.recv_fds(self._socket, REQUEST_BYTES_MAX, 1)
         except OSError:
             return None

@@ -2,7 +2,7 @@
 
 Making and removing them costs a dozen system calls a file, and file systems slow down where many files were removed.
 The process of an attempt says at its end which of them are fit, by renaming them; its zygote moves them to the next
-attempt. Nothing of flyte_kernel is imported here.
+attempt.
 """
 
 from __future__ import annotations
@@ -11,7 +11,10 @@ import contextlib
 import os
 import shutil
 from pathlib import Path
-from typing import Any
+
+from . import sdk_folders
+from .attempt import Attempt
+from .code_copies import copy_folder, is_untouched
 
 __all__ = ["Spares", "leave", "make_folders"]
 
@@ -28,12 +31,12 @@ class Spares:
         self._kept: dict[str, list[str]] = {}
         self._number = 0
 
-    def collect(self, attempt: Any) -> None:
+    def collect(self, attempt: Attempt) -> None:
         """Take what an attempt that has ended left fit."""
         self._keep(attempt.code, attempt.folder / _FIT["work"])
         self._keep(_SCRATCH, attempt.folder / _FIT["tmp"])
 
-    def furnish(self, attempt: Any) -> None:
+    def furnish(self, attempt: Attempt) -> None:
         """Give an attempt that is about to be forked what there is for it."""
         attempt.has_copy = bool(attempt.code) and self._give(attempt.code, attempt.folder / "work")
         attempt.has_scratch = attempt.uses_sdk and self._give(_SCRATCH, attempt.folder / "tmp")
@@ -67,11 +70,8 @@ class Spares:
         return True
 
 
-def make_folders(attempt: Any, copies: Any) -> None:
-    """Make those of an attempt's folders that it was not given, in place of what an earlier try left there.
-
-    `copies` is the module code_copies.
-    """
+def make_folders(attempt: Attempt) -> None:
+    """Make those of an attempt's folders that it was not given, in place of what an earlier try left there."""
     work, scratch = attempt.folder / "work", attempt.folder / "tmp"
     if not attempt.has_scratch:
         _remove(scratch)
@@ -80,23 +80,20 @@ def make_folders(attempt: Any, copies: Any) -> None:
         return
     _remove(work)
     if attempt.code:
-        copies.copy_folder(attempt.code, str(work))
+        copy_folder(attempt.code, str(work))
     else:
         os.mkdir(work)  # noqa: PTH102
 
 
-def leave(attempt: Any, copies: Any, sdk_folders: Any) -> None:
-    """At the end of an attempt that has succeeded: say which of its folders are fit for another, remove the others.
-
-    `copies` and `sdk_folders` are the modules of these names.
-    """
+def leave(attempt: Attempt) -> None:
+    """At the end of an attempt that has succeeded: say which of its folders are fit for another, remove the others."""
     work, scratch = attempt.folder / "work", attempt.folder / "tmp"
     with contextlib.suppress(OSError):
         if not attempt.shares_folder:
             sdk_folders.empty(str(scratch), others=True)
             os.rename(scratch, attempt.folder / _FIT["tmp"])  # noqa: PTH104
     with contextlib.suppress(OSError):
-        if attempt.code and not attempt.shares_folder and copies.is_untouched(attempt.code, work, attempt.began_ns):
+        if attempt.code and not attempt.shares_folder and is_untouched(attempt.code, str(work), attempt.began_ns):
             os.rename(work, attempt.folder / _FIT["work"])  # noqa: PTH104
     _remove(work)
     _remove(scratch)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import functools
 import importlib
 import os
-from collections.abc import Callable
 from typing import Any
+
+from .known import expect
 
 __all__ = ["remember"]
 
 
-def remember(expect: Callable[..., None]) -> None:
-    """Have the SDK do so; `expect` raises if a function is not what it was."""
+def remember() -> None:
+    """Have the SDK do so; TypeError if a function is not what it was."""
     utils: Any = importlib.import_module("flytekit.core.utils")
     load = utils.load_proto_from_file
     expect(load, "pb2_type", "path")

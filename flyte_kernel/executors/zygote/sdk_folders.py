@@ -1,7 +1,7 @@
 """The SDK's own temporary folders in the process of an attempt, under one root that can be emptied and used again.
 
 The SDK makes some when it is imported, which here was in the warm process, and others for each attempt. Making and
-removing folders is a good part of what a small attempt costs. Nothing of flyte_kernel is imported here.
+removing folders is a good part of what a small attempt costs.
 """
 
 from __future__ import annotations

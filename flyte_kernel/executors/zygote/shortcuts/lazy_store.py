@@ -9,6 +9,8 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
+from .known import expect
+
 __all__ = ["take"]
 
 _REMOTE = "_default_remote"
@@ -42,8 +44,8 @@ class _Remote:
         provider.__dict__[_REMOTE] = remote
 
 
-def take(expect: Callable[..., None]) -> None:
-    """Have the SDK's provider of files do so; `expect` raises if a function is not what it was."""
+def take() -> None:
+    """Have the SDK's provider of files do so; TypeError if a function is not what it was."""
     module: Any = importlib.import_module("flytekit.core.data_persistence")
     provider: Any = module.FileAccessProvider
     get_filesystem = provider.get_filesystem

@@ -2,8 +2,7 @@
 
 Run by a warm process that was forked for the sake of one module, in the interpreter of the tasks. Importing is code of
 the user's, which may do anything: what it did that attempts would notice if it had been done for all of them at once,
-or that a fork would break, is looked for, and then every attempt imports the module by itself as before. Nothing of
-flyte_kernel is imported here.
+or that a fork would break, is looked for, and then every attempt imports the module by itself as before.
 """
 
 from __future__ import annotations
@@ -20,6 +19,8 @@ from collections.abc import Iterator
 from pathlib import Path, PurePath
 from typing import Any
 
+from .code_copies import is_untouched
+
 __all__ = ["extend_path", "import_module", "modules_below", "move_modules"]
 
 
@@ -31,10 +32,10 @@ def extend_path() -> None:
     sys.path[first:first] = missing
 
 
-def import_module(name: str, code: str, folder: Path, copies: Any, varying: set[str]) -> str:
+def import_module(name: str, code: str, folder: Path, varying: set[str]) -> str:
     """Import a module from the copy of `code` in `folder`/work; return what speaks against its use, empty if nothing.
 
-    `varying` are variables that differ from attempt to attempt, `copies` is the module code_copies.
+    `varying` are variables that differ from attempt to attempt.
     """
     work, printed = folder / "work", folder / "printed"
     own_path = list(sys.path)
@@ -50,7 +51,7 @@ def import_module(name: str, code: str, folder: Path, copies: Any, varying: set[
     noticed += [f"it changed {what}" for what, trace in _traces().items() if trace != before[what]]
     if printed.stat().st_size:
         noticed.append("it printed something")
-    if not copies.is_untouched(code, str(work), began_ns):
+    if not is_untouched(code, str(work), began_ns):
         noticed.append("it wrote beside its modules")
     if any((folder / "tmp").iterdir()):
         noticed.append("it left files in the folder for temporary ones")

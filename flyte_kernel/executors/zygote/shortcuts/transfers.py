@@ -10,16 +10,17 @@ import contextlib
 import importlib
 import os
 import shutil
-from collections.abc import Callable
 from typing import Any
+
+from .known import expect
 
 __all__ = ["take"]
 
 _INPUTS = "inputs.pb"
 
 
-def take(expect: Callable[..., None]) -> None:
-    """Have the SDK's provider of files do without; `expect` raises if a function is not what it was."""
+def take() -> None:
+    """Have the SDK's provider of files do without; TypeError if a function is not what it was."""
     module: Any = importlib.import_module("flytekit.core.data_persistence")
     manager: Any = importlib.import_module("flytekit.core.context_manager").FlyteContextManager
     provider: Any = module.FileAccessProvider
