@@ -13,7 +13,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
-from flyteidl.core import compiler_pb2, execution_pb2
+from flyteidl.core import compiler_pb2
 from flyteidl.core.catalog_pb2 import CACHE_HIT
 from numpy.typing import NDArray
 
@@ -21,7 +21,6 @@ from flyte_kernel import Kernel, Turn
 from flyte_kernel.catalog.facts import CatalogChange
 from flyte_kernel.catalog.keys import is_cacheable
 from flyte_kernel.compile.program import Program, build_program
-from flyte_kernel.engine import outcomes
 from flyte_kernel.engine.details import CacheDetails, Details, Growth, MapDetails, Signal
 from flyte_kernel.engine.elements import keep_elements
 from flyte_kernel.engine.facts import (
@@ -39,7 +38,7 @@ from flyte_kernel.engine.facts import (
     TaskRegistered,
     WorkflowRegistered,
 )
-from flyte_kernel.engine.maps import collected_error
+from flyte_kernel.engine.node_errors import SYSTEM_ATTEMPTS_EXTRA, TOP, NodeErrors, abort_error
 from flyte_kernel.engine.programs import Programs
 from flyte_kernel.engine.records import AttemptColumns, ExecutionRecord, NodeColumns
 from flyte_kernel.engine.state import State
@@ -62,9 +61,6 @@ from flyte_kernel.phases import (
 )
 
 __all__ = ["SYSTEM_ATTEMPTS_EXTRA", "Applied", "Fold"]
-
-# How often the platform's own failures are forgiven beside the user's budget (the reference engine's default).
-SYSTEM_ATTEMPTS_EXTRA = 3
 
 _ELEMENT_ERRORS_MAX = 10_000  # a guess: far more than fit the error of a map
 _RECOVERED = 1  # argument of AttemptSucceeded
@@ -108,6 +104,7 @@ class Fold:
         self.graph_of = graph_of
         self.now = 0
         self.graph_count = 0
+        self._errors = NodeErrors(kernel, programs)
         self._grown: dict[tuple[int, int, int], bytes] = {}
         self._grown_graphs: list[int] = []
         self._tasks: WeakKeyDictionary[Program, tuple[NDArray[np.bool_], NDArray[np.bool_]]] = WeakKeyDictionary()
@@ -419,20 +416,11 @@ class Fold:
             if effect.kind != EffectKind.ABORT_ATTEMPTS or effect.argument != AbortReason.EXECUTION_TIMEOUT:
                 continue
             record = self.state.runs[effect.run]
-            program = self.programs.of_record(record)
-            timeout_ns = int(program.execution_timeout[effect.node])
-            _, user_failures, _ = self.kernel.counters(effect.run, effect.node)
-            if effect.element != NO_ELEMENT:
-                late = outcomes.execution_timeout_error(timeout_ns).SerializeToString()
-                failure = (int(FailureClass.USER_RECOVERABLE), late)
+            if effect.element == NO_ELEMENT:
+                record.nodes.error[effect.node] = self._errors.of_timeout(record, effect.node)
+            else:
+                failure = (int(FailureClass.USER_RECOVERABLE), self._errors.of_late_element(record, effect.node))
                 record.details.maps[effect.node].errors[effect.element] = failure
-                continue
-            error = outcomes.exhausted(
-                outcomes.execution_timeout_error(timeout_ns),
-                user_failures,
-                int(program.attempts_max[effect.node]),
-            )
-            record.nodes.error[effect.node] = error.SerializeToString()
 
     # Transitions
 
@@ -505,7 +493,7 @@ class Fold:
         if phase == NodePhase.FAILED:
             self._set_failure(record, node, failures)
         elif phase == NodePhase.ABORTED:
-            nodes.error[node] = outcomes.aborted_error(_abort_reason(record)).SerializeToString()
+            nodes.error[node] = abort_error(record)
         elif phase == NodePhase.FAILING:
             self._on_failing(record, node)
         elif phase in (NodePhase.SUCCEEDED, NodePhase.TIMED_OUT):
@@ -532,77 +520,30 @@ class Fold:
 
     def _on_failing(self, record: ExecutionRecord, node: int) -> None:
         """What handles the failure of a scope wants to know what failed before the scope ends."""
-        program = self.programs.of_record(record)
         if node in record.details.maps and node not in record.nodes.error:
-            record.nodes.error[node] = self._error_of_elements(record, program, node)
-        if program.failure_handler(node) is not None and node not in record.nodes.error:
-            record.nodes.error[node] = self._error_below(record, program, node)
-
-    def _error_of_elements(self, record: ExecutionRecord, program: Program, node: int) -> bytes:
-        phases = self.kernel.element_phases(record.run, node)
-        attempts_max = int(program.attempts_max[node])
-        details = record.details.maps[node]
-        failed = np.flatnonzero((phases == NodePhase.FAILED) | (phases == NodePhase.TIMED_OUT)).tolist()
-        messages = ((element, _element_message(details, element, attempts_max)) for element in failed)
-        return bytes(collected_error(messages).SerializeToString())
+            record.nodes.error[node] = self._errors.of_elements(record, node)
+        if self.programs.of_record(record).failure_handler(node) is not None and node not in record.nodes.error:
+            record.nodes.error[node] = self._errors.below(record, node)
 
     def _set_failure(
         self, record: ExecutionRecord, node: int, failures: dict[tuple[int, int], tuple[int, bytes]]
     ) -> None:
-        program = self.programs.of_record(record)
         failure = failures.get((record.run, node))
         if failure is None:
-            handler_error = self._error_of_handler(record, program, node)
+            handler_error = self._errors.of_handler(record, node)
             if handler_error or node not in record.nodes.error:
-                record.nodes.error[node] = handler_error or self._error_below(record, program, node)
-            return
-        failure_class, error = failure
-        if failure_class != FailureClass.PERMANENT:
-            error = self._exhausted(record, program, node, failure_class, error)
-        record.nodes.error[node] = error
-
-    def _exhausted(
-        self, record: ExecutionRecord, program: Program, node: int, failure_class: int, error: bytes
-    ) -> bytes:
-        _, user_failures, system_failures = self.kernel.counters(record.run, node)
-        if failure_class == FailureClass.SYSTEM_RECOVERABLE:
-            current, maximum = system_failures, SYSTEM_ATTEMPTS_EXTRA
+                record.nodes.error[node] = handler_error or self._errors.below(record, node)
         else:
-            current, maximum = user_failures, int(program.attempts_max[node])
-        message = execution_pb2.ExecutionError.FromString(error)
-        return bytes(outcomes.exhausted(message, current, maximum).SerializeToString())
-
-    def _error_below(self, record: ExecutionRecord, program: Program, scope: int) -> bytes:
-        """Return the error of the last failed node directly in a scope (-1 is the top), as the reference reports it."""
-        if scope not in program.levels:
-            return b""
-        handler = program.failure_handler(scope)
-        for node in reversed(program.children(scope)):
-            phase = NodePhase.UNDEFINED if node == handler else record.nodes.phase[node]
-            if phase == NodePhase.FAILED and node in record.nodes.error:
-                return record.nodes.error[node]
-            if phase == NodePhase.TIMED_OUT:
-                return bytes(outcomes.node_timeout_error().SerializeToString())
-        return b""
-
-    def _error_of_handler(self, record: ExecutionRecord, program: Program, scope: int) -> bytes:
-        """Return how the failure node of a scope itself failed, which hides what it was to handle."""
-        handler = program.failure_handler(scope)
-        phase = NodePhase.UNDEFINED if handler is None else record.nodes.phase[handler]
-        if handler is not None and phase == NodePhase.FAILED:
-            return record.nodes.error.get(handler, b"")
-        if phase == NodePhase.TIMED_OUT:
-            return bytes(outcomes.handler_timeout_error().SerializeToString())
-        return b""
+            record.nodes.error[node] = self._errors.reported(record, node, *failure)
 
     def _on_run_transition(self, record: ExecutionRecord, phase: int) -> None:
         record.updated_at = self.now if phase != RunPhase.ABORTING else record.updated_at
         if phase == RunPhase.RUNNING and not record.started_at:
             record.started_at = self.now
         if phase in (RunPhase.FAILING, RunPhase.FAILED) and not record.error:
-            record.error = self._error_below(record, self.programs.of_record(record), -1)
+            record.error = self._errors.below(record, TOP)
         if phase == RunPhase.FAILED:
-            record.error = self._error_of_handler(record, self.programs.of_record(record), -1) or record.error
+            record.error = self._errors.of_handler(record, TOP) or record.error
         record.phase = phase  # last: clients stop asking once they see the end
 
     def _is_cached(self, record: ExecutionRecord, node: int) -> bool:
@@ -687,22 +628,3 @@ def _came_from_elsewhere(record: ExecutionRecord, event: Event) -> bool:
     """Whether an attempt succeeded without having run: from the catalog or from an earlier execution."""
     cache = record.details.cache.get(event.node)
     return event.argument == _RECOVERED or (cache is not None and cache.status == CACHE_HIT)
-
-
-def _element_message(details: MapDetails, element: int, attempts_max: int) -> str:
-    if element not in details.errors:
-        return "the element did not succeed in time"
-    failure_class, data = details.errors[element]
-    error = execution_pb2.ExecutionError.FromString(data)
-    if failure_class == FailureClass.PERMANENT:
-        return str(error.message)
-    is_users = failure_class == FailureClass.USER_RECOVERABLE
-    maximum = attempts_max if is_users else SYSTEM_ATTEMPTS_EXTRA
-    return str(outcomes.exhausted(error, maximum, maximum).message)
-
-
-def _abort_reason(record: ExecutionRecord) -> str:
-    """Return the reference's text for why a node was stopped."""
-    if record.phase in (RunPhase.ABORTING, RunPhase.ABORTED):
-        return "Workflow aborted."
-    return "Some node execution failed, auto-abort."

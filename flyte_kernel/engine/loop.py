@@ -15,36 +15,23 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
-from typing import Protocol, TypeAlias
-
-import msgspec
-import numpy as np
 
 from flyte_kernel import Kernel
-from flyte_kernel.catalog.facts import CatalogChange
 from flyte_kernel.compile.program import Program
+from flyte_kernel.engine.batches import Asked, Batch, Decide, Happened, Request
 from flyte_kernel.engine.caching import Caching
 from flyte_kernel.engine.children import ChildRuns
 from flyte_kernel.engine.data import NodeData
 from flyte_kernel.engine.elements import ElementColumns, elements_of
-from flyte_kernel.engine.facts import (
-    AttemptObserved,
-    CacheObserved,
-    ExecutionAborted,
-    ExecutionCreated,
-    Fact,
-    GraphGrown,
-    SignalAwaited,
-    SignalSet,
-)
+from flyte_kernel.engine.facts import Fact
 from flyte_kernel.engine.fold import SYSTEM_ATTEMPTS_EXTRA, Applied, Fold
 from flyte_kernel.engine.gathering import Maps
 from flyte_kernel.engine.growth import Growths
 from flyte_kernel.engine.launching import TaskLauncher
 from flyte_kernel.engine.obey import Obeyer, Workers, WorkerThreads
-from flyte_kernel.engine.ports import Blobs, Executor, TaskPlugin
+from flyte_kernel.engine.ports import Blobs, Executor, JournalPort, TaskPlugin
 from flyte_kernel.engine.programs import Programs
 from flyte_kernel.engine.records import ExecutionRecord
 from flyte_kernel.engine.settings import Settings
@@ -53,94 +40,23 @@ from flyte_kernel.engine.state import State
 from flyte_kernel.engine.steps import Effect, Step
 from flyte_kernel.engine.submission import create_child_execution, end_execution
 from flyte_kernel.engine.takeover import TakeOver
-from flyte_kernel.engine.turns import NEW_GRAPH, NEW_RUN, Decision, Event, EventColumns, decode_turn, encode_turn
+from flyte_kernel.engine.turns import Event, EventColumns, decode_turn, encode_turn
+from flyte_kernel.engine.under_way import under_way
 from flyte_kernel.engine.views import TurnRows, Views
 from flyte_kernel.engine.waits import Waits
 from flyte_kernel.errors import KernelError, StorageError, StorageFullError, UnavailableError
 from flyte_kernel.ids import NO_ELEMENT, AttemptKey, EntityId, ExecutionId
-from flyte_kernel.phases import EffectKind, EventKind, NodeKind, NodePhase
+from flyte_kernel.phases import NodePhase
 
-__all__ = ["Decide", "Engine", "JournalPort"]
+__all__ = ["Engine"]
 
 logger = logging.getLogger(__name__)
-
-Decide: TypeAlias = Callable[[State, int], Decision]
 
 _BATCH_MAX = 4096
 _FINISHED_IN_MEMORY_MAX = 1024  # finished executions kept for the clients that ask right after the end
 _SNAPSHOT_BYTES = 64 * 1024 * 1024  # journal written between two snapshots
 _RETRY_FULL_DISK_S = 0.5
 _STEPS_MAX = 1024  # steps of the core that are committed together
-
-
-class JournalPort(Protocol):
-    """What the loop needs of a journal; `flyte_kernel._core.Journal` is one."""
-
-    @property
-    def last_sequence(self) -> int:
-        """The sequence of the newest block."""
-        ...
-
-    def append(self, payload: bytes) -> int:
-        """Buffer one block."""
-        ...
-
-    def commit(self) -> None:
-        """Make every buffered block durable."""
-
-    def rollback(self) -> None:
-        """Drop what was buffered and not committed."""
-
-    def replay(self, after: int) -> Iterator[tuple[int, bytes]]:
-        """Yield the blocks after a sequence."""
-        ...
-
-    def write_snapshot(self, sequence: int, payload: bytes) -> None:
-        """Keep the state as of a sequence."""
-
-    def load_snapshot(self) -> tuple[int, bytes] | None:
-        """Return the newest readable snapshot."""
-        ...
-
-    def close(self) -> None:
-        """Release the folder."""
-
-
-@dataclass(slots=True)
-class _Request:
-    """Somebody waits for `decide`'s outcome."""
-
-    decide: Decide
-    future: Future[object] = field(default_factory=Future)
-
-
-@dataclass(slots=True)
-class _Happened:
-    """Something happened outside; nobody waits."""
-
-    event: Event
-    facts: Sequence[Fact]
-
-
-@dataclass(slots=True)
-class _Asked:
-    """A decision of the engine's own; nobody waits for it, so it must not be lost."""
-
-    decide: Decide
-
-
-@dataclass(slots=True)
-class _Batch:
-    """What one turn will write, while it is put together."""
-
-    events: list[Event] = field(default_factory=list)
-    facts: list[Fact] = field(default_factory=list)
-    answers: list[tuple[_Request, object]] = field(default_factory=list)
-    to_keep: list[object] = field(default_factory=list)  # must become durable in a later turn if not in this one
-    claimed: set[object] = field(default_factory=set)
-    graphs: dict[EntityId, int] = field(default_factory=dict)
-    graph_count: int = 0
-    runs: int = 0
 
 
 _WAKE = object()
@@ -269,7 +185,7 @@ class Engine:
 
     def request(self, decide: Decide) -> Future[object]:
         """Do the same without waiting: the future has what `commit` returns or raises."""
-        request = _Request(decide)
+        request = Request(decide)
         with self._gate:
             if self._closing or self._failure is not None:
                 raise self._unavailable()
@@ -355,37 +271,11 @@ class Engine:
 
     def _reconcile(self) -> None:
         """Obey again whatever was under way when the last server ended; phases tell what that was."""
-        effects = []
+        effects: list[Effect] = []
         for record in self.state.runs.values():
-            if record.is_terminal:
-                continue
-            kinds, phases = self.program_of(record).kind, record.nodes.phase
-            under_way = np.isin(phases, _UNDER_WAY)
-            if under_way.any():
-                under_way &= ~((phases == NodePhase.RUNNING) & self._waits.waiting(record))  # the core has their time
-            for node in np.flatnonzero(under_way).tolist():
-                phase = int(phases[node])
-                kind = _effect_under_way(int(kinds[node]), phase)
-                if kind is not None and int(kinds[node]) == NodeKind.MAP and phase != NodePhase.QUEUED:
-                    effects += self._elements_under_way(record, node)
-                elif kind is not None:
-                    attempt = int(record.nodes.attempt[node])
-                    effects.append(Effect(int(kind), record.run, node, attempt, NO_ELEMENT, 0))
+            if not record.is_terminal:
+                effects += under_way(record, self.program_of(record), self._waits.waiting, self.map_elements)
         self._obeyer.reconcile(self._end_waits(max(self._clock(), self._fold.now), effects))
-
-    def _elements_under_way(self, record: ExecutionRecord, node: int) -> list[Effect]:
-        """Return what was asked for a map that is open: for its elements, or for its outputs."""
-        columns = self.map_elements(record, node)
-        effects = []
-        for element in np.flatnonzero(np.isin(columns.phase, _UNDER_WAY)).tolist():
-            is_stopping = int(columns.phase[element]) in _STOPPING
-            kind = EffectKind.ABORT_ATTEMPTS if is_stopping else EffectKind.LAUNCH_ATTEMPTS
-            effects.append(Effect(int(kind), record.run, node, int(columns.attempt[element]), element, 0))
-        if not effects:
-            is_stopping = int(record.nodes.phase[node]) in _STOPPING
-            kind = EffectKind.ABORT_ATTEMPTS if is_stopping else EffectKind.RESOLVE_OUTPUTS
-            effects.append(Effect(int(kind), record.run, node, int(record.nodes.attempt[node]), NO_ELEMENT, 0))
-        return effects
 
     def _is_started(self, record: ExecutionRecord, key: AttemptKey) -> bool:
         """Whether an attempt at a cached task, or at an element of a map of them, is known to have begun."""
@@ -396,10 +286,10 @@ class Engine:
     # The loop
 
     def _post(self, event: Event, facts: Sequence[Fact] = ()) -> None:
-        self._inbox.put(_Happened(event, facts))
+        self._inbox.put(Happened(event, facts))
 
     def _ask(self, decide: Decide) -> None:
-        self._inbox.put(_Asked(decide))
+        self._inbox.put(Asked(decide))
 
     def _run(self) -> None:
         try:
@@ -500,73 +390,35 @@ class Engine:
                     raise
                 self._pause(_RETRY_FULL_DISK_S)
 
-    def _put_together(self, items: Sequence[object], now: int) -> _Batch:
-        batch = _Batch()
+    def _put_together(self, items: Sequence[object], now: int) -> Batch:
+        batch = Batch(self.state.run_count, self._fold.graph_count, self._fold.graph_of)
         for item in items:
-            if isinstance(item, _Happened):
-                batch.to_keep.append(item)
-                self._number(item.facts, (item.event,), batch)
-            elif isinstance(item, (_Request, _Asked)):
-                self._decide(item, batch, now)
+            if isinstance(item, Happened):
+                batch.add_happened(item)
+            elif isinstance(item, (Request, Asked)) and not self._decide(item, batch, now):
+                self._deferred.append(item)
         return batch
 
-    def _decide(self, request: _Request | _Asked, batch: _Batch, now: int) -> None:
-        """Take a request into the turn, or into the next one if it touches what this turn already changes."""
+    def _decide(self, request: Request | Asked, batch: Batch, now: int) -> bool:
+        """Take a request into the turn; False if it touches what this turn already changes."""
         try:
             decision = request.decide(self.state, now)
         except Exception as error:
-            if isinstance(request, _Asked):
+            if isinstance(request, Asked):
                 raise
             request.future.set_exception(error)
-            return
-        claims = {key for fact in decision.facts for key in _claims(fact)}
-        if claims & batch.claimed:
-            self._deferred.append(request)
-            return
-        batch.claimed |= claims
-        self._number(decision.facts, decision.events, batch)
-        if isinstance(request, _Request):
-            batch.answers.append((request, decision.result))
-        else:
-            batch.to_keep.append(request)
+            return True
+        return batch.add_decision(request, decision)
 
-    def _number(self, facts: Sequence[Fact], events: Sequence[Event], batch: _Batch) -> None:
-        """Add to the turn, giving a new run its index and its graph, and what a node grew by the index of its graph."""
-        run = self.state.run_count + batch.runs
-        graph = 0
-        for fact in facts:
-            if isinstance(fact, ExecutionCreated):
-                batch.runs += 1
-                graph = self._graph_of(fact.workflow, batch)
-                fact = msgspec.structs.replace(fact, run=run)
-            elif isinstance(fact, GraphGrown):
-                graph = self._fold.graph_count + batch.graph_count
-                batch.graph_count += 1
-            batch.facts.append(fact)
-        for event in events:
-            if event.run == NEW_RUN:
-                node = graph if event.kind == EventKind.RUN_CREATED else event.node
-                event = event._replace(run=run, node=node)
-            elif event.kind == EventKind.GRAPH_GROWN and event.argument == NEW_GRAPH:
-                event = event._replace(argument=graph)
-            batch.events.append(event)
-
-    def _graph_of(self, workflow: EntityId, batch: _Batch) -> int:
-        graph = self._fold.graph_of.get(workflow, batch.graphs.get(workflow))
-        if graph is None:
-            graph = batch.graphs[workflow] = self._fold.graph_count + batch.graph_count
-            batch.graph_count += 1
-        return graph
-
-    def _answer(self, batch: _Batch) -> None:
+    def _answer(self, batch: Batch) -> None:
         for request, result in batch.answers:
             request.future.set_result(result)
 
-    def _refuse(self, batch: _Batch, error: Exception) -> None:
+    def _refuse(self, batch: Batch, error: Exception) -> None:
         for request, _ in batch.answers:
             request.future.set_exception(error)
 
-    def _on_full_disk(self, batch: _Batch, error: StorageFullError) -> None:
+    def _on_full_disk(self, batch: Batch, error: StorageFullError) -> None:
         """Tell the callers and keep what happened outside for a later turn."""
         logger.error("the journal's disk is full; work goes on when there is space: %s", error)
         self._journal.rollback()
@@ -625,7 +477,7 @@ class Engine:
                     self._fail(error)
             else:
                 for item in items:
-                    if isinstance(item, _Request):
+                    if isinstance(item, Request):
                         item.future.set_exception(self._unavailable())
 
     def _unavailable(self) -> UnavailableError:
@@ -644,42 +496,3 @@ def _collector_resting() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
-
-
-_STOPPING = frozenset({NodePhase.RETRYING, NodePhase.TIMING_OUT, NodePhase.ABORTING, NodePhase.FAILING})
-_UNDER_WAY = [int(phase) for phase in (NodePhase.QUEUED, NodePhase.RUNNING, *sorted(_STOPPING))]
-
-
-def _effect_under_way(kind: int, phase: int) -> EffectKind | None:
-    """Return what was asked for a node in this phase and may not have been answered."""
-    if phase in _STOPPING:
-        return EffectKind.ABORT_ATTEMPTS
-    if phase not in (NodePhase.QUEUED, NodePhase.RUNNING):
-        return None
-    if kind == NodeKind.END:
-        return EffectKind.RESOLVE_OUTPUTS
-    if kind in _OPENED_BY:
-        is_open = phase != NodePhase.QUEUED and kind != NodeKind.MAP
-        return None if is_open else _OPENED_BY[NodeKind(kind)]
-    return EffectKind.LAUNCH_ATTEMPTS
-
-
-_OPENED_BY = {
-    NodeKind.SUBWORKFLOW: EffectKind.OPEN_SCOPE,
-    NodeKind.BRANCH: EffectKind.DECIDE_BRANCH,
-    NodeKind.MAP: EffectKind.OPEN_MAP,
-    NodeKind.GATE: EffectKind.LAUNCH_ATTEMPTS,
-}
-
-
-def _claims(fact: Fact) -> tuple[object, ...]:
-    """Return what nobody else may touch in the same turn, since decisions are taken on the state before it."""
-    if isinstance(fact, ExecutionAborted):
-        return (fact.run,)
-    if isinstance(fact, (AttemptObserved, CacheObserved, GraphGrown)):
-        return ()
-    if isinstance(fact, (SignalAwaited, SignalSet)):
-        return ((fact.run, fact.signal_id),)
-    if isinstance(fact, CatalogChange):
-        return fact.claims()
-    return (fact.id,)

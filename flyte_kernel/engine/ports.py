@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -19,6 +19,7 @@ __all__ = [
     "Blobs",
     "Executor",
     "InstantResult",
+    "JournalPort",
     "ReportKind",
     "TaskContext",
     "TaskPlugin",
@@ -184,3 +185,36 @@ class Blobs(Protocol):
     def task_environment(self) -> Mapping[str, str]:
         """Return the environment variables with which SDKs in tasks reach the store."""
         ...
+
+
+class JournalPort(Protocol):
+    """A journal; `flyte_kernel._core.Journal` is one."""
+
+    @property
+    def last_sequence(self) -> int:
+        """The sequence of the newest block."""
+        ...
+
+    def append(self, payload: bytes) -> int:
+        """Buffer one block."""
+        ...
+
+    def commit(self) -> None:
+        """Make every buffered block durable."""
+
+    def rollback(self) -> None:
+        """Drop what was buffered and not committed."""
+
+    def replay(self, after: int) -> Iterator[tuple[int, bytes]]:
+        """Yield the blocks after a sequence."""
+        ...
+
+    def write_snapshot(self, sequence: int, payload: bytes) -> None:
+        """Keep the state as of a sequence."""
+
+    def load_snapshot(self) -> tuple[int, bytes] | None:
+        """Return the newest readable snapshot."""
+        ...
+
+    def close(self) -> None:
+        """Release the folder."""

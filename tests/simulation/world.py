@@ -20,8 +20,9 @@ from flyteidl.core import identifier_pb2, literals_pb2
 
 from flyte_kernel import Kernel
 from flyte_kernel.engine import registration
+from flyte_kernel.engine.batches import Decide
 from flyte_kernel.engine.fold import SYSTEM_ATTEMPTS_EXTRA, Fold
-from flyte_kernel.engine.loop import Decide, Engine
+from flyte_kernel.engine.loop import Engine
 from flyte_kernel.engine.ports import AttemptLaunch
 from flyte_kernel.engine.programs import Programs
 from flyte_kernel.engine.records import ExecutionRecord
