@@ -14,6 +14,8 @@ A failed *task* is data, never an exception.
 
 from __future__ import annotations
 
+import copyreg
+
 __all__ = [
     "AdapterError",
     "AlreadyExistsError",
@@ -35,6 +37,7 @@ __all__ = [
     "UnavailableError",
     "UnknownNodeError",
     "UnsupportedError",
+    "WorkerDiedError",
 ]
 
 
@@ -121,9 +124,20 @@ class AdapterError(KernelError):
         super().__init__(message)
         self.retryable = retryable
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # Pickling calls the class with the message alone otherwise.
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
+
 
 class UnavailableError(AdapterError):
     """The server is draining or a peer cannot be reached; trying again later can help."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, retryable=True)
+
+
+class WorkerDiedError(AdapterError):
+    """The process that made a call died, and did so again when that call was the only one."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, retryable=True)

@@ -7,7 +7,7 @@ import os
 import pickle
 import queue
 from collections.abc import Callable, Mapping
-from concurrent.futures import Executor, Future
+from concurrent.futures import BrokenExecutor, Executor, Future
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -70,9 +70,11 @@ def execute(
     `executor` is "inline", "threads", "processes", "asyncio" (`function` is a coroutine function then) or a
     concurrent.futures pool; `workers` how many calls run at once. With `pass_results` the function also gets a
     mapping of the results of the nodes that it waits for. Errors of type `retry_on` are tried again as often as the
-    graph's attempts_max allows, others end the node. With a `folder` every end is durable before anything follows from
-    it, results included (pickled); the same call continues where it was, StateError if the folder is another graph's.
-    Ctrl-C calls everything off and raises KeyboardInterrupt once what runs has ended.
+    graph's attempts_max allows, others end the node. A call that ends its process has failed with a WorkerDiedError;
+    others that were under way in that pool are made again and not counted. With a `folder` every end is durable before
+    anything follows from it, results included (pickled); the same call continues where it was, StateError if the folder
+    is another graph's. AdapterError tells of a pool of the caller's own that broke. Ctrl-C calls everything off and
+    raises KeyboardInterrupt once what runs has ended.
     """
     check_portable(executor, function)
     check_errors("retry_on", retry_on)
@@ -163,7 +165,10 @@ class _Driver:
 
     def _submit(self, node: int) -> None:
         self._calls[node] += 1
-        future = self._pool.submit(self._function, *self._arguments(node))
+        try:
+            future = self._pool.submit(self._function, *self._arguments(node))
+        except BrokenExecutor as error:
+            raise AdapterError(f"the pool is broken and takes no more calls: {error}", retryable=True) from error
         self._out[future] = node
         future.add_done_callback(self._ended.put)
 

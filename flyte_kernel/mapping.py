@@ -8,7 +8,7 @@ import pickle
 import queue
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import BrokenExecutor, Executor, Future
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NamedTuple
@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flyte_kernel._core import Journal
-from flyte_kernel.errors import AdapterError, CorruptRecordError, InvalidArgumentError, StateError
+from flyte_kernel.errors import AdapterError, CorruptRecordError, InvalidArgumentError, StateError, WorkerDiedError
 from flyte_kernel.phases import NodePhase
 from flyte_kernel.pools import check_count, check_errors, check_portable, opened
+from flyte_kernel.process_pool import portable
 from flyte_kernel.progress import Progress, progress_of
 
 __all__ = ["Mapped", "map"]
@@ -80,12 +81,13 @@ def map(
     """Call `function(item)` for every item and return each outcome.
 
     `executor` is "inline", "threads", "processes" or a concurrent.futures pool; items go there in chunks that take
-    about 50 ms. An error of type `retry_on` is tried again until `attempts_max` calls have been made. Every item is
-    called, unless there is a `min_success_ratio`: once fewer than that can succeed, nothing more is begun. With a
-    `folder` the outcomes of each chunk are durable as soon as it has ended, results included (pickled, if they are
+    about 50 ms. An error of type `retry_on` is tried again until `attempts_max` calls have been made. The outcome of an
+    item that ends its process is a WorkerDiedError; others that were under way in that pool are called again. Every
+    item is called, unless there is a `min_success_ratio`: once fewer than that can succeed, nothing more is begun. With
+    a `folder` the outcomes of each chunk are durable as soon as it has ended, results included (pickled, if they are
     kept): the same call with items of the same number continues behind them, whatever killed the one before.
-    InvalidArgumentError names an argument that means
-    nothing, StateError a folder of another map.
+    InvalidArgumentError names an argument that means nothing, StateError a folder of another map, AdapterError a pool
+    that was shut down or broke.
     """
     if isinstance(items, Mapping) or not (hasattr(items, "__getitem__") and hasattr(items, "__len__")):
         raise InvalidArgumentError(f"items must be a sequence, a list for example, not a {type(items).__name__}")
@@ -100,7 +102,7 @@ def map(
     work = _Work(function, attempts_max, retry_on, keep_results, travels)
     outcome = _Outcome(len(items), min_success_ratio, keep_results)
     with _Diary(folder, outcome) as diary, opened(executor, workers) as (pool, at_once):
-        _drive(work, items, outcome, diary, pool, at_once, progress_of(progress))
+        _Drive(work, items, outcome, diary, pool).run(at_once, progress_of(progress))
     return outcome.mapped()
 
 
@@ -145,7 +147,7 @@ class _Work:
                 return self.function(item)
             except Exception as later:
                 error = later
-        errors[place] = _portable(error) if self.travels else error
+        errors[place] = portable(error) if self.travels else error
         return None
 
 
@@ -182,38 +184,94 @@ class _Outcome:
         return Mapped(self.phases, self.results, self.errors, self.min_successes)
 
 
-def _drive(
-    work: _Work,
-    items: Sequence[Any],
-    outcome: _Outcome,
-    diary: _Diary,
-    pool: Executor,
-    at_once: int,
-    tell: Callable[[int, int], object],
-) -> None:
-    ended: queue.SimpleQueue[Future[_Chunk]] = queue.SimpleQueue()
-    gaps = _gaps(outcome.phases)
-    size, out = 1, 0
-    while True:
-        while out < at_once and outcome.can_succeed:
-            first, count = gaps.take(size)
-            if not count:
-                break
-            pool.submit(work, first, _slice(items, first, count)).add_done_callback(ended.put)
-            out += 1
-        if not out:
-            return
-        future = ended.get()
+class _Drive:
+    """Hands chunks of items to a pool and takes their outcomes; only the thread that called `map` touches it."""
+
+    def __init__(self, work: _Work, items: Sequence[Any], outcome: _Outcome, diary: _Diary, pool: Executor) -> None:
+        self._work = work
+        self._items = items
+        self._outcome = outcome
+        self._diary = diary
+        self._pool = pool
+        self._gaps = _gaps(outcome.phases)
+        self._again: list[tuple[int, int]] = []  # parts of chunks that were lost
+        self._deaths: dict[int, int] = {}  # by item, how often its process died
+        self._out: dict[Future[_Chunk], tuple[int, int]] = {}
+        self._ended: queue.SimpleQueue[Future[_Chunk]] = queue.SimpleQueue()
+        self._size = 1
+
+    def run(self, at_once: int, tell: Callable[[int, int], object]) -> None:
+        """Work until nothing is left to do, or nothing can help any more."""
+        while True:
+            while len(self._out) < at_once and self._outcome.can_succeed and self._submit_next():
+                pass
+            if not self._out:
+                return
+            chunk = self._take(self._ended.get())
+            if chunk is not None:
+                self._outcome.take(self._diary.write(chunk))
+                tell(self._outcome.done, len(self._items))
+
+    def _submit_next(self) -> bool:
+        first, count = self._again.pop() if self._again else self._gaps.take(self._size)
+        if not count:
+            return False
+        try:
+            future = self._pool.submit(self._work, first, _slice(self._items, first, count))
+        except BrokenExecutor as error:
+            raise _broken(error) from error
+        self._out[future] = first, count
+        future.add_done_callback(self._ended.put)
+        return True
+
+    def _take(self, future: Future[_Chunk]) -> _Chunk | None:
+        """Return a chunk that has ended, None for one whose parts are to be tried again."""
+        first, count = self._out.pop(future)
         if future.cancelled():
             raise AdapterError("the pool cancelled calls: it was shut down while the map went on", retryable=True)
-        chunk = diary.write(future.result())
-        out -= 1
-        outcome.take(chunk)
-        tell(outcome.done, len(items))
-        if chunk.seconds < _CHUNK_S / 2 and chunk.size >= size:
-            size = min(2 * size, _CHUNK_MAX)
+        error = future.exception()
+        if isinstance(error, WorkerDiedError):
+            return self._on_death(first, count, error)
+        if isinstance(error, BrokenExecutor):
+            raise _broken(error) from error
+        if error is not None:
+            raise _unsendable(self._items[first : first + count]) or error
+        chunk = future.result()
+        self._adapt(chunk)
+        return chunk
+
+    def _on_death(self, first: int, count: int, error: WorkerDiedError) -> _Chunk | None:
+        """Close in on the item that ends its process: that one has used up an attempt, its neighbours have not."""
+        if count > 1:
+            half = count // 2
+            self._again += [(first + half, count - half), (first, half)]
+            return None
+        self._deaths[first] = self._deaths.get(first, 0) + 1
+        if self._deaths[first] < self._work.attempts_max and isinstance(error, self._work.retry_on):
+            self._again.append((first, 1))
+            return None
+        return _Chunk(first, 1, [None], {0: error}, _CHUNK_S)
+
+    def _adapt(self, chunk: _Chunk) -> None:
+        """Let chunks grow and shrink to what takes the time that they should."""
+        if chunk.seconds < _CHUNK_S / 2 and chunk.size >= self._size:
+            self._size = min(2 * self._size, _CHUNK_MAX)
         elif chunk.seconds > 2 * _CHUNK_S:
-            size = max(1, size // 2)
+            self._size = max(1, self._size // 2)
+
+
+def _broken(error: BrokenExecutor) -> AdapterError:
+    return AdapterError(f"the pool is broken and takes no more calls: {error}", retryable=True)
+
+
+def _unsendable(items: Sequence[Any]) -> InvalidArgumentError | None:
+    """Return what is said of the first item that cannot get into another process."""
+    for item in items:
+        try:
+            pickle.dumps(item)
+        except Exception as error:
+            return InvalidArgumentError(f"{item!r} cannot be sent to another process: {error}")
+    return None
 
 
 def _slice(items: Sequence[Any], first: int, count: int) -> Sequence[Any]:
@@ -257,17 +315,8 @@ def _packed(results: list[Any], errors: dict[int, BaseException]) -> bytes:
             try:
                 pickle.dumps(result, protocol=5)
             except Exception as error:
-                errors[place], results[place] = _portable(error), None
+                errors[place], results[place] = portable(error), None
         return pickle.dumps(results, protocol=5)
-
-
-def _portable(error: BaseException) -> BaseException:
-    """Return an error, or its words if it holds what cannot be pickled."""
-    try:
-        pickle.loads(pickle.dumps(error))  # just written
-    except Exception:
-        return RuntimeError(repr(error))
-    return error
 
 
 def _pickled(chunk: _Chunk) -> tuple[bytes, _Chunk]:
@@ -275,7 +324,7 @@ def _pickled(chunk: _Chunk) -> tuple[bytes, _Chunk]:
     try:
         return pickle.dumps(tuple(chunk), protocol=5), chunk
     except Exception:
-        errors = {place: _portable(error) for place, error in chunk.errors.items()}
+        errors = {place: portable(error) for place, error in chunk.errors.items()}
         results = chunk.results if isinstance(chunk.results, bytes) else _packed(chunk.results, errors)
         kept = chunk._replace(results=results, errors=errors)
         return pickle.dumps(tuple(kept), protocol=5), kept

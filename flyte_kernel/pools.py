@@ -7,13 +7,14 @@ import os
 import pickle
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from flyte_kernel.errors import InvalidArgumentError
+from flyte_kernel.process_pool import ProcessExecutor
 
 __all__ = ["InlineExecutor", "check_callable", "check_count", "check_errors", "check_portable", "opened"]
 
@@ -87,7 +88,7 @@ _COROUTINES_MAX = 1024
 _KINDS: dict[str, Callable[[int], Executor]] = {
     "inline": lambda _: InlineExecutor(),
     "threads": lambda workers: ThreadPoolExecutor(workers, thread_name_prefix="flyte-kernel"),
-    "processes": ProcessPoolExecutor,
+    "processes": ProcessExecutor,
     "asyncio": lambda _: LoopExecutor(),
 }
 
