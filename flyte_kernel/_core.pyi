@@ -162,6 +162,9 @@ class Run:
     def take_one(self) -> int | None:
         """Take the first ready node; None if there is none."""
 
+    def succeed_and_take(self, node: int) -> int | None:
+        """Say that a node has succeeded and take the first that is ready then: what one worker does, in one call."""
+
     def start(self, nodes: int | NDArray[np.uint32]) -> None:
         """Say that nodes run; they leave the line."""
 

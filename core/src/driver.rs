@@ -3,6 +3,9 @@
 //! Scopes open and end nodes resolve by themselves. Nodes wait in the line until the caller takes them; of those, at most
 //! `max_parallelism` are out at once, the ones of highest priority first. What was called off before it was taken is
 //! confirmed at once, what was taken is listed in `cancelled` until the caller says that it is gone.
+//!
+//! That a node was taken, and so started, is left in `columns` for the next step: most often that is the one of its end,
+//! and one step of two events costs little more than one of one. Whoever asks for what starts change calls `catch_up`.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -141,7 +144,8 @@ impl Driver {
     }
 
     /// Everything as bytes.
-    pub fn snapshot(&self) -> Result<Vec<u8>, CoreError> {
+    pub fn snapshot(&mut self) -> Result<Vec<u8>, CoreError> {
+        self.catch_up()?;
         self.kernel.snapshot()
     }
 
@@ -159,7 +163,8 @@ impl Driver {
             .map_or(RunPhase::Aborted, |run| run.run_phase())
     }
 
-    pub fn phase(&self, node: u32) -> Phase {
+    /// Where a node stands, but that one which was taken may still be QUEUED.
+    fn phase(&self, node: u32) -> Phase {
         self.kernel
             .run(0)
             .map_or(Phase::Undefined, |run| run.phase_of(node))
@@ -169,14 +174,14 @@ impl Driver {
         self.kernel.run(0).map_or(0, |run| run.attempt(node))
     }
 
-    pub fn phases(&self) -> Vec<u8> {
-        self.kernel
-            .run(0)
-            .map_or_else(|_| Vec::new(), |run| run.phases())
+    pub fn phases(&mut self) -> Result<Vec<u8>, CoreError> {
+        self.catch_up()?;
+        Ok(self.kernel.run(0)?.phases())
     }
 
-    pub fn story(&self, node: u32) -> String {
-        self.kernel.story(0, node)
+    pub fn story(&mut self, node: u32) -> Result<String, CoreError> {
+        self.catch_up()?;
+        Ok(self.kernel.story(0, node))
     }
 
     /// What was given for every node, or nothing.
@@ -184,11 +189,13 @@ impl Driver {
         &self.priority
     }
 
-    pub fn next_deadline(&self) -> Option<i64> {
-        self.kernel.next_deadline()
+    pub fn next_deadline(&mut self) -> Result<Option<i64>, CoreError> {
+        self.catch_up()?;
+        Ok(self.kernel.next_deadline())
     }
 
-    pub fn check_invariants(&self) -> Result<(), CoreError> {
+    pub fn check_invariants(&mut self) -> Result<(), CoreError> {
+        self.catch_up()?;
         self.kernel.check_invariants()
     }
 
@@ -212,36 +219,26 @@ impl Driver {
     }
 
     /// Takes as many ready nodes as there are, `limit` at most; they are RUNNING from now on.
-    pub fn take(&mut self, limit: usize) -> Result<Vec<u32>, CoreError> {
+    pub fn take(&mut self, limit: usize) -> Vec<u32> {
         let count = self.ready_count().min(limit);
         let mut nodes = Vec::with_capacity(count);
         for _ in 0..count {
-            nodes.extend(self.line.pop());
+            nodes.extend(self.take_one());
         }
-        for &node in &nodes {
-            self.on_taken(node);
-            let attempt = self.attempt(node);
-            self.columns
-                .push(EventKind::AttemptStarted, node, attempt, 0);
-        }
-        self.step()?;
-        Ok(nodes)
+        nodes
     }
 
     /// Takes the first ready node, if there is one.
-    pub fn take_one(&mut self) -> Result<Option<u32>, CoreError> {
+    pub fn take_one(&mut self) -> Option<u32> {
         if self.ready_count() == 0 {
-            return Ok(None);
+            return None;
         }
-        let Some(node) = self.line.pop() else {
-            return Ok(None);
-        };
+        let node = self.line.pop()?;
         self.on_taken(node);
         let attempt = self.attempt(node);
         self.columns
             .push(EventKind::AttemptStarted, node, attempt, 0);
-        self.step()?;
-        Ok(Some(node))
+        Some(node)
     }
 
     /// Says that something happened to nodes; nothing has if any of them cannot have it.
@@ -259,10 +256,8 @@ impl Driver {
                 return Err(CoreError::MovesByItself { node });
             }
             if matches!(phase, Phase::Undefined | Phase::Skipped) {
-                return Err(CoreError::NotReady {
-                    node,
-                    story: self.story(node),
-                });
+                let story = self.story(node)?;
+                return Err(CoreError::NotReady { node, story });
             }
             if kind == EventKind::AttemptAborted && phase.is_active() {
                 return Err(CoreError::NotCalledOff { node });
@@ -295,6 +290,7 @@ impl Driver {
 
     /// Lets time pass: limits that are reached take effect.
     pub fn tick(&mut self, now: i64) -> Result<(), CoreError> {
+        self.catch_up()?;
         self.now = now;
         self.step()
     }
@@ -317,6 +313,14 @@ impl Driver {
         self.line.push(node, priority);
     }
 
+    /// Has the kernel know of everything that was taken.
+    fn catch_up(&mut self) -> Result<(), CoreError> {
+        if self.columns.kind.is_empty() {
+            return Ok(());
+        }
+        self.step()
+    }
+
     /// Steps until nothing follows by itself any more.
     fn step(&mut self) -> Result<(), CoreError> {
         loop {
@@ -329,14 +333,10 @@ impl Driver {
                 element: &columns.element,
                 argument: &columns.argument,
             };
-            let mut turn = std::mem::take(&mut self.turn);
-            let stepped = self.kernel.step_into(self.now, &events, &mut turn);
+            let stepped = self.kernel.step_into(self.now, &events, &mut self.turn);
             self.columns.clear();
-            if stepped.is_ok() {
-                self.obey(&turn);
-            }
-            self.turn = turn;
             stepped?;
+            self.obey();
             if self.columns.kind.is_empty() {
                 return Ok(());
             }
@@ -344,11 +344,11 @@ impl Driver {
     }
 
     /// Answers what answers itself, puts launches into the line.
-    fn obey(&mut self, turn: &Turn) {
-        let effects = &turn.effects;
-        for (place, kind) in effects.kind.iter().enumerate() {
+    fn obey(&mut self) {
+        for place in 0..self.turn.effects.kind.len() {
+            let effects = &self.turn.effects;
             let (node, attempt) = (effects.node[place], effects.attempt[place]);
-            match EffectKind::from_u8(*kind) {
+            match EffectKind::from_u8(effects.kind[place]) {
                 Some(EffectKind::LaunchAttempts) => self.on_launch(node),
                 Some(EffectKind::OpenScope) => {
                     self.columns.push(EventKind::ScopeOpened, node, attempt, 0);

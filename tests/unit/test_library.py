@@ -127,6 +127,16 @@ def test_a_run_in_bulk_and_one_by_one() -> None:
     assert run.counts()[NodePhase.SUCCEEDED] == 4
 
 
+def test_one_worker_goes_from_node_to_node() -> None:
+    run = Run(DIAMOND)
+    assert run.take_one() == 0
+    assert run.phases().tolist() == [2, 0, 0, 0]
+    assert [run.succeed_and_take(node) for node in (0, 1, 2, 3)] == [1, 2, 3, None]
+    assert run.phase == RunPhase.SUCCEEDED
+    with pytest.raises(UnknownNodeError, match="node 4"):
+        run.succeed_and_take(4)
+
+
 def test_ready_is_a_view_of_a_moment() -> None:
     run = Run(DIAMOND)
     before = run.ready()

@@ -177,7 +177,9 @@ def test_a_broken_pool_of_the_callers_is_outside() -> None:
         with pytest.raises(AdapterError, match="the pool is broken and takes no more calls"):
             flyte_kernel.map(square, [3, 4, 5, 6], executor=pool)
         with pytest.raises(AdapterError, match="the pool is broken and takes no more calls"):
-            flyte_kernel.execute(Graph.from_edges(5, np.empty(0, np.uint32), np.empty(0, np.uint32)), square, executor=pool)
+            flyte_kernel.execute(
+                Graph.from_edges(5, np.empty(0, np.uint32), np.empty(0, np.uint32)), square, executor=pool
+            )
 
 
 @pytest.mark.parametrize("name", errors.__all__)

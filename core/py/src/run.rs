@@ -170,11 +170,18 @@ impl PyRun {
         let limit = limit.map(|number| number.0);
         let limit = limit.unwrap_or(usize::MAX);
         let few = limit < FEW_NODES;
-        shown(py, self.locked(py, few, |driver| driver.take(limit))?)
+        shown(py, self.locked(py, few, |driver| Ok(driver.take(limit)))?)
     }
 
     fn take_one(&self, py: Python<'_>) -> PyResult<Option<u32>> {
-        self.locked(py, true, Driver::take_one)
+        self.locked(py, true, |driver| Ok(driver.take_one()))
+    }
+
+    fn succeed_and_take(&self, py: Python<'_>, node: NodeIndex) -> PyResult<Option<u32>> {
+        self.locked(py, true, |driver| {
+            driver.tell(EventKind::AttemptSucceeded, &[node.0], 0)?;
+            Ok(driver.take_one())
+        })
     }
 
     fn start(&self, nodes: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -220,11 +227,11 @@ impl PyRun {
     }
 
     fn next_deadline(&self, py: Python<'_>) -> PyResult<Option<i64>> {
-        self.locked(py, true, |driver| Ok(driver.next_deadline()))
+        self.locked(py, true, Driver::next_deadline)
     }
 
     fn phases<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray1<u8>>> {
-        let phases = self.locked(py, false, |driver| Ok(driver.phases()))?;
+        let phases = self.locked(py, false, Driver::phases)?;
         Ok(read_only(PyArray1::from_vec(py, phases)))
     }
 
@@ -239,7 +246,7 @@ impl PyRun {
     fn counts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray1<u64>>> {
         let counts = self.locked(py, false, |driver| {
             let mut counts = vec![0u64; 14];
-            for phase in driver.phases() {
+            for phase in driver.phases()? {
                 counts[phase as usize] += 1;
             }
             Ok(counts)
@@ -249,15 +256,15 @@ impl PyRun {
 
     fn story(&self, py: Python<'_>, node: NodeIndex) -> PyResult<String> {
         let node = node.0;
-        self.locked(py, false, |driver| Ok(driver.story(node)))
+        self.locked(py, false, |driver| driver.story(node))
     }
 
     fn check_invariants(&self, py: Python<'_>) -> PyResult<()> {
-        self.locked(py, false, |driver| driver.check_invariants())
+        self.locked(py, false, Driver::check_invariants)
     }
 
     fn snapshot<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
-        let bytes = self.locked(py, false, |driver| driver.snapshot())?;
+        let bytes = self.locked(py, false, Driver::snapshot)?;
         Ok(PyBytes::new(py, &bytes))
     }
 
