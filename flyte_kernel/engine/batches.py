@@ -40,10 +40,9 @@ class Request:
 
 @dataclass(slots=True)
 class Happened:
-    """Something happened outside; nobody waits."""
+    """Things that happened outside; nobody waits."""
 
-    event: Event
-    facts: Sequence[Fact]
+    told: Sequence[tuple[Event, Sequence[Fact]]]
 
 
 @dataclass(slots=True)
@@ -72,9 +71,10 @@ class Batch:
         self._graphs: dict[EntityId, int] = {}
 
     def add_happened(self, happened: Happened) -> None:
-        """Take something that happened."""
+        """Take what happened."""
         self.to_keep.append(happened)
-        self._number(happened.facts, (happened.event,))
+        for event, facts in happened.told:
+            self._number(facts, (event,))
 
     def add_decision(self, request: Request | Asked, decision: Decision) -> bool:
         """Take what a request came to; False if it touches what this turn already changes."""

@@ -137,6 +137,7 @@ class Engine:
             record_of=self.state.runs.get,
             is_started=self._is_started,
             post=self._post,
+            post_all=self._post_all,
             ask=self._ask,
             workers=workers,
         )
@@ -286,7 +287,11 @@ class Engine:
     # The loop
 
     def _post(self, event: Event, facts: Sequence[Fact] = ()) -> None:
-        self._inbox.put(Happened(event, facts))
+        self._post_all([(event, facts)])
+
+    def _post_all(self, told: Sequence[tuple[Event, Sequence[Fact]]]) -> None:
+        if told:
+            self._inbox.put(Happened(told))
 
     def _ask(self, decide: Decide) -> None:
         self._inbox.put(Asked(decide))

@@ -30,6 +30,7 @@ from flyte_kernel.engine.growth import Growths
 from flyte_kernel.engine.judging import failure_told, outcome_of, success_told
 from flyte_kernel.engine.launching import TaskLauncher
 from flyte_kernel.engine.outcomes import Outcome
+from flyte_kernel.engine.pending import Pending
 from flyte_kernel.engine.ports import AttemptLaunch, AttemptReport, Blobs, Executor, InstantResult, ReportKind
 from flyte_kernel.engine.programs import Programs
 from flyte_kernel.engine.records import ExecutionRecord
@@ -47,7 +48,9 @@ __all__ = ["Obeyer", "Post", "WorkerThreads", "Workers"]
 logger = logging.getLogger(__name__)
 
 Post = Callable[[Event, Sequence[Fact]], None]
+Told = tuple[Event, Sequence[Fact]]
 _WORKERS = 2
+_TOGETHER_MAX = 32  # elements prepared by one worker before the executor has them: some milliseconds
 
 
 class Workers(Protocol):
@@ -96,6 +99,7 @@ class Obeyer:
         record_of: Callable[[int], ExecutionRecord | None],
         is_started: Callable[[ExecutionRecord, AttemptKey], bool],
         post: Post,
+        post_all: Callable[[Sequence[Told]], None],
         ask: Callable[[Callable[[State, int], Decision]], None],
         workers: Workers,
     ) -> None:
@@ -112,6 +116,7 @@ class Obeyer:
         self._record_of = record_of
         self._is_started = is_started
         self._post = post
+        self._post_all = post_all
         self._ask = ask
         self._workers = workers
         self._preparing: set[AttemptKey] = set()
@@ -119,13 +124,15 @@ class Obeyer:
         self._maybe_running: set[AttemptKey] = set()
         self._lock = threading.Lock()
         self._held = HeldWork(self._workers.submit, self._workers.later)
+        self._reports = Pending(self._workers.submit, self._judge_all)
         self._is_closed = False
 
     def obey(self, effects: Sequence[Effect]) -> None:
         """Queue what the effects ask for; once closed, that is left to the next start."""
         if self._is_closed:
             return
-        aborts = []
+        aborts: list[AttemptKey] = []
+        elements: list[AttemptKey] = []
         for effect in effects:
             key = AttemptKey(effect.run, effect.node, effect.attempt, effect.element)
             if effect.kind == EffectKind.ABORT_ATTEMPTS:
@@ -135,7 +142,13 @@ class Obeyer:
             else:
                 with self._lock:
                     self._preparing.add(key)
-                self._workers.submit(self._guard, effect.kind, key)
+                if key.element != NO_ELEMENT and effect.kind == EffectKind.LAUNCH_ATTEMPTS:
+                    elements.append(key)
+                else:
+                    self._workers.submit(self._begin_all, effect.kind, [key])
+        for first in range(0, len(elements), _TOGETHER_MAX):
+            together = elements[first : first + _TOGETHER_MAX]
+            self._workers.submit(self._begin_all, EffectKind.LAUNCH_ATTEMPTS, together)
         self._abort(aborts)
 
     def reconcile(self, effects: Sequence[Effect]) -> None:
@@ -172,7 +185,7 @@ class Obeyer:
         elif report.kind is ReportKind.ABORTED:
             self._post(Event(int(EventKind.ATTEMPT_ABORTED), *key), self._caching.release(key))
         elif not self._is_closed:
-            self._workers.submit(self._judge_guarded, report)
+            self._reports.add(report)
 
     def close(self) -> None:
         """Finish what is queued and stop; what waits for space is left to the next start."""
@@ -183,31 +196,51 @@ class Obeyer:
 
     # Starting
 
-    def _guard(self, kind: int, key: AttemptKey) -> None:
+    def _begin_all(self, kind: int, keys: Sequence[AttemptKey]) -> None:
+        """Obey effects of a kind, then hand what is to be run to the executor."""
+        prepared = [launch for key in keys if (launch := self._guard(kind, key)) is not None]
+        launches = [launch for launch in prepared if self._leave(launch.key)]
+        again = [launch for launch in launches if launch.key in self._maybe_running]
+        fresh = [launch for launch in launches if launch.key not in self._maybe_running]
+        self._maybe_running.difference_update(launch.key for launch in again)
+        self._hand_over(self._executor.reconcile, again)
+        self._hand_over(self._executor.launch, fresh)
+
+    def _hand_over(self, call: Callable[[Sequence[AttemptLaunch]], None], launches: Sequence[AttemptLaunch]) -> None:
+        if not launches:
+            return
+        try:
+            call(launches)
+        except Exception as error:
+            for launch in launches:
+                self._post_failure(launch.key, error)
+
+    def _guard(self, kind: int, key: AttemptKey) -> AttemptLaunch | None:
         """Obey one effect; whatever goes wrong becomes the node's failure, so that no run waits for ever."""
         try:
             record = self._record_of(key.run)
-            if record is None or self._is_cancelled(key):
-                self._settle(key)
-            else:
-                self._begin(EffectKind(kind), record, key)
+            if record is not None and not self._is_cancelled(key):
+                return self._begin(EffectKind(kind), record, key)
+            self._settle(key)
         except UnavailableError:
             logger.info("the engine stops; %s is left to the next start", key)
         except StorageFullError as error:
             logger.warning("work goes on when there is space: %s", error)
-            self._held.hold(partial(self._guard, kind, key))
+            self._held.hold(partial(self._begin_all, kind, [key]))
         except Exception as error:
             with self._lock:
                 self._preparing.discard(key)
                 self._cancelled.discard(key)
             self._post_failure(key, error)
+        return None
 
-    def _begin(self, kind: EffectKind, record: ExecutionRecord, key: AttemptKey) -> None:
+    def _begin(self, kind: EffectKind, record: ExecutionRecord, key: AttemptKey) -> AttemptLaunch | None:
+        """Obey one effect, but for a launch that is returned."""
         node_kind = self._kind(record, key.node)
         if kind == EffectKind.RESOLVE_OUTPUTS:
             facts = self._gather(record, key) if node_kind == NodeKind.MAP else self._resolve_outputs(record, key)
             self._done(key, Event(int(EventKind.ATTEMPT_SUCCEEDED), *key), facts)
-            return
+            return None
         taken = self._take_over.take_over(record, key)
         if taken is not None:
             self._done(key, *taken)
@@ -224,7 +257,8 @@ class Obeyer:
         elif node_kind == NodeKind.CHILD_RUN:
             self._start_child(record, key)
         elif not self._caching.is_cached(record, key.node) or self._has_to_run(kind, record, key):
-            self._launch_task(record, key)
+            return self._launch_task(record, key)
+        return None
 
     def _has_to_run(self, kind: EffectKind, record: ExecutionRecord, key: AttemptKey) -> bool:
         """Look the outputs of an attempt up; if another is making them, look again later."""
@@ -234,20 +268,16 @@ class Obeyer:
             self._done(key, Event(int(EventKind.ATTEMPT_SUCCEEDED), *key), facts)
             return False
         if not self._caching.reserve(record, key):
-            self._held.hold(partial(self._guard, kind, key))
+            self._held.hold(partial(self._begin_all, kind, [key]))
             return False
         return True
 
-    def _launch_task(self, record: ExecutionRecord, key: AttemptKey) -> None:
+    def _launch_task(self, record: ExecutionRecord, key: AttemptKey) -> AttemptLaunch | None:
         launch = self._launcher.prepare(record, key)
-        if isinstance(launch, InstantResult):
-            self._done(key, *self._started_by_itself(record, key, launch))
-        elif self._leave(key):
-            if key in self._maybe_running:
-                self._maybe_running.discard(key)
-                self._executor.reconcile([launch])
-            else:
-                self._executor.launch([launch])
+        if isinstance(launch, AttemptLaunch):
+            return launch
+        self._done(key, *self._started_by_itself(record, key, launch))
+        return None
 
     def _started_by_itself(
         self, record: ExecutionRecord, key: AttemptKey, result: InstantResult
@@ -419,20 +449,25 @@ class Obeyer:
 
     # Judging
 
-    def _judge_guarded(self, report: AttemptReport) -> None:
+    def _judge_all(self, reports: Sequence[AttemptReport]) -> None:
+        """Say what ends mean, in one turn as far as it is known at once."""
+        self._post_all([told for report in reports if (told := self._judge_guarded(report)) is not None])
+
+    def _judge_guarded(self, report: AttemptReport) -> Told | None:
         try:
-            self._judge(report)
+            return self._judge(report)
         except StorageFullError as error:
             logger.warning("work goes on when there is space: %s", error)
-            self._held.hold(partial(self._judge_guarded, report))
+            self._held.hold(partial(self._judge_all, [report]))
         except Exception as error:
             self._post_failure(report.key, error)
+        return None
 
-    def _judge(self, report: AttemptReport) -> None:
+    def _judge(self, report: AttemptReport) -> Told | None:
         key = report.key
         record = self._record_of(key.run)
         if record is None:
-            return
+            return None
         outcome = outcome_of(report, record, blobs=self._blobs, data=self._data, programs=self._programs)
         if outcome.futures is not None:
             self._grow(record, report, outcome.futures)
@@ -440,13 +475,14 @@ class Obeyer:
             if key.element == NO_ELEMENT:
                 self._data.remember_outputs(record, key.node, key.attempt, outcome.outputs)
             event, facts = success_told(report)
-            self._post(event, (*facts, *self._caching.remember(record, key, outcome.outputs)))
+            return event, (*facts, *self._caching.remember(record, key, outcome.outputs))
         elif is_disk_full(self._blobs):
             logger.warning("an attempt failed on a full disk, it is tried again when there is space: %s", outcome.error)
             self._held.hold(partial(self._fail_for_space, report, outcome))
         else:
             event, facts = failure_told(report, outcome)
-            self._post(event, (*facts, *self._caching.release(key)))
+            return event, (*facts, *self._caching.release(key))
+        return None
 
     def _grow(self, record: ExecutionRecord, report: AttemptReport, futures: bytes) -> None:
         key = report.key

@@ -39,7 +39,7 @@ __all__ = ["LocalExecutor"]
 logger = logging.getLogger(__name__)
 
 _TRIES_MAX = 3  # of an attempt whose zygotes died before its process could start
-_AHEAD = 3  # elements that a warm process is given for each that it runs, lest it waits for the server in between
+_AHEAD = 5  # elements that a warm process is given for each that it runs, lest it waits for the server in between
 _RETIRE_EVERY_S = 10.0
 _ENDED_MAX = 100_000  # keys that are remembered; an older attempt's folder still says that it has ended
 _LOOK_AGAIN_S = (0.01, 0.5)  # first and longest pause while somebody else's record of an end is awaited
@@ -100,6 +100,7 @@ class LocalExecutor:
         self._slots: Slots[_Attempt] = Slots(concurrency or os.cpu_count() or 1, _AHEAD)
         self._numbers = itertools.count(1)
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
+        self._asked: set[ZygoteProcess] = set()
         self._notes: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._selector = selectors.DefaultSelector()
@@ -173,6 +174,7 @@ class LocalExecutor:
             self._take_notes()
             self._ring_timers()
             self._guard(self._start_ready)
+            self._flush()
 
     def _on_event(self, source: ZygoteProcess | _Attempt) -> None:
         if isinstance(source, _Attempt):
@@ -204,6 +206,7 @@ class LocalExecutor:
 
     def _on_close(self) -> None:
         self._is_closing = True
+        self._flush()
         self._pool.close()
         for attempt in self._attempts.values():
             if attempt.pidfd is not None:
@@ -352,14 +355,17 @@ class LocalExecutor:
         return f"{key.run}-{key.node}"
 
     def _ask(self, process: ZygoteProcess, request: Mapping[str, Any]) -> None:
-        process.ask(request)
-        self._flush(process)
+        """Leave a request that goes out with others at the end of this round."""
+        process.leave(request)
+        self._asked.add(process)
 
-    def _flush(self, process: ZygoteProcess) -> None:
-        """Send what is left to send as soon as the zygote takes it; most often all is sent by now."""
-        process.flush()
-        if process.outgoing and process in self._pool:
-            self._at(_LOOK_AGAIN_S[0], lambda: self._flush(process))
+    def _flush(self) -> None:
+        """Send what is left to send, and the rest as soon as its zygote takes it."""
+        asked, self._asked = self._asked, set()
+        for process in asked:
+            process.flush()
+            if process.outgoing and process in self._pool:
+                self._at(_LOOK_AGAIN_S[0], partial(self._asked.add, process))
 
     def _refuse(self, attempt: _Attempt, error: Exception) -> None:
         permanent = isinstance(error, PluginError) or (isinstance(error, AdapterError) and not error.retryable)

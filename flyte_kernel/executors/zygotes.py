@@ -158,7 +158,7 @@ class ZygoteProcess:
         except OSError:
             shutil.rmtree(folder, ignore_errors=True)
             return None
-        self.ask(
+        self.leave(
             {
                 "do": "branch",
                 "folder": str(folder),
@@ -169,12 +169,12 @@ class ZygoteProcess:
                 "varying": sorted(_OWN_NAMES),
             }
         )
+        self.flush()
         return ZygoteProcess(key, None, folder, control, reports)
 
-    def ask(self, request: Mapping[str, Any]) -> None:
-        """Leave a request, which goes out at once or with later `flush`es."""
+    def leave(self, request: Mapping[str, Any]) -> None:
+        """Leave a request, which goes out with the next `flush`es."""
         self.outgoing += json.dumps(request).encode() + b"\n"
-        self.flush()
 
     def flush(self) -> None:
         """Send what the zygote can take now; a zygote that is gone is noticed where its reports are read."""

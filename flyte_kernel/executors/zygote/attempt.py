@@ -27,8 +27,9 @@ class Attempt:
         self.forked_at = time.monotonic()
         self.aborted = False
         self.code: str = request["code"]
-        # None once it was told that it has started; elements may end before it is worth telling.
-        self.tell_at: float | None = self.forked_at + UNTOLD_S if request["brief"] else None
+        self.is_brief: bool = request["brief"]  # one of many that may end before it is worth telling that it started
+        # None once it was told that it has started.
+        self.tell_at: float | None = self.forked_at + UNTOLD_S if self.is_brief else None
         self.shares_folder = bool(request["crew"])  # work/ goes on to be used by others
         self.has_copy = False  # of the code, handed on by another attempt
         self.has_scratch = False  # likewise

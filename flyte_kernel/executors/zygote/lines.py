@@ -28,6 +28,10 @@ class Lines:
             del self._lines[slot]
         return request
 
+    def length(self, slot: int) -> int:
+        """Return how many requests wait in a slot."""
+        return len(self._lines.get(slot, ()))
+
     def withdraw(self, id_: int) -> dict[str, Any] | None:
         """Take a request out of its line, None if it waits in none."""
         for slot, line in self._lines.items():

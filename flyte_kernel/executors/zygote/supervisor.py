@@ -30,6 +30,7 @@ from .spares import Spares
 __all__ = ["Supervisor"]
 
 _RECHECK_S = 0.02
+_AT_HAND_MIN = 2  # requests that wait in a slot: with fewer the server is told of an end there at once
 ServeBranch = Callable[[dict[str, Any], int, int], None]
 
 
@@ -89,6 +90,7 @@ class Supervisor:
             self._kill_overdue()
             self._clear()
             self._tell_started()
+            self._tell_ends()
 
     def _patience_ms(self) -> float | None:
         """Return how long nothing need be looked at unless something happens."""
@@ -97,8 +99,7 @@ class Supervisor:
         ]
         if any(attempt.status is not None for attempt in self._attempts.values()):
             moments.append(time.monotonic() + _RECHECK_S)
-        if (dismissal := self._crews.next_dismissal()) is not None:
-            moments.append(dismissal)
+        moments += [at for at in (self._crews.next_dismissal(), self.reports.due_at()) if at is not None]
         return max(0.0, min(moments) - time.monotonic()) * 1000 if moments else None
 
     # Requests
@@ -224,13 +225,14 @@ class Supervisor:
         self._attempts[attempt.pid] = attempt
 
     def _become_attempt(self, attempt: Attempt, request: dict[str, Any], server: socket.socket | None) -> NoReturn:
+        reports = self.reports.inherit()
         try:
             self._leave_zygote()
         except BaseException as error:
-            self.reports.refuse(attempt.id, error)
+            reports.refuse(attempt.id, error)
             os._exit(1)
         heritage = Heritage(self._identity, self._warm, self._modules, self.work, self.own_modules)
-        Child(heritage, self.reports).live(attempt, request, server)
+        Child(heritage, reports).live(attempt, request, server)
 
     def _leave_zygote(self) -> None:
         """In a forked process: give up what belongs to the zygote and to other attempts."""
@@ -292,6 +294,12 @@ class Supervisor:
                 if attempt.tell_at is None:
                     self.reports.tell(id=attempt.id, event="started", pid=attempt.pid)
 
+    def _tell_ends(self) -> None:
+        """Tell of the ends that were not told of for long enough."""
+        due_at = self.reports.due_at()
+        if due_at is not None and due_at <= time.monotonic():
+            self.reports.flush()
+
     def _reap(self) -> None:
         """Collect every child that has ended, the orphans of attempts included."""
         while True:
@@ -338,4 +346,6 @@ class Supervisor:
         if attempt.status == 0 and not attempt.shares_folder and not attempt.left_processes:
             self._spares.collect(attempt)
         os.close(attempt.claim)
-        self.reports.tell(id=attempt.id, event="exited" if started else "gone", **end)
+        can_wait = attempt.is_brief and attempt.status == 0 and self._lines.length(attempt.slot) >= _AT_HAND_MIN
+        tell = self.reports.tell_soon if can_wait else self.reports.tell
+        tell(id=attempt.id, event="exited" if started else "gone", **end)
