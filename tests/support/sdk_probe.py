@@ -240,6 +240,9 @@ def folders_are_taken_away() -> Any:
     return json.loads(json.dumps(results).replace(str(SCRATCH), "SCRATCH"))
 
 
+links: list[int] = []
+
+
 @way
 def own_inputs_and_outputs() -> Any:
     """What the SDK reads and writes around a task."""
@@ -259,6 +262,7 @@ def own_inputs_and_outputs() -> Any:
             Path(inner.execution_state.engine_dir, "outputs.pb").write_text("outputs")
             Path(inner.execution_state.engine_dir, "deck.html").write_text("deck")
             said = inner.file_access.put_data(inner.execution_state.engine_dir, str(blobs / "0"), is_multipart=True)
+    links.append(inputs.stat().st_nlink)
     texts = [path.read_text() for path in (inputs, other, *sorted((blobs / "0").iterdir()))]
     return [*texts, said == str(blobs / "0"), other.stat().st_nlink]
 
@@ -321,6 +325,7 @@ def main() -> None:
         with contextlib.suppress(concurrent.futures.TimeoutError):
             results[name] = use()
         results[f"threads after {name}"] = threading.active_count()
+    results["links of own inputs"] = links
     print(json.dumps(results))
     sys.stdout.flush()
     os._exit(0)

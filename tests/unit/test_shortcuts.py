@@ -72,6 +72,11 @@ def test_coroutines_that_do_not_wait_need_no_thread(results: dict[str, dict[str,
     assert results["taken"]["threads after coroutines_that_do_not_wait"] == 1
 
 
+def test_own_inputs_are_linked(results: dict[str, dict[str, Any]]) -> None:
+    assert results["plain"]["links of own inputs"] == [1]
+    assert results["taken"]["links of own inputs"] == [2]
+
+
 def test_another_sdk_is_left_alone() -> None:
     def changed(path: str, force: bool) -> None: ...
 

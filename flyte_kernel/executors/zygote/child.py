@@ -57,6 +57,7 @@ class Child:
     def __init__(self, heritage: Heritage, reports: Reports) -> None:
         self._heritage = heritage
         self._reports = reports
+        self._own = {"pid": os.getpid(), "start_time": start_time(os.getpid())}
 
     def live(self, attempt: Attempt, request: dict[str, Any], server: socket.socket | None) -> NoReturn:
         """Be the attempt's process from here on, and with a socket those of others of its crew."""
@@ -82,12 +83,10 @@ class Child:
 
     def _note_start(self, attempt: Attempt, request: dict[str, Any]) -> None:
         """Write down which process this is, then say that it begins, unless the zygote does if it takes a while."""
-        own = os.getpid()
-        process = {"pid": own, "start_time": start_time(own), "key": request["key"]}
-        add_to_claim(attempt.claim, "launch", {**process, **self._heritage.identity})
+        add_to_claim(attempt.claim, "launch", {**self._own, "key": request["key"], **self._heritage.identity})
         attempt.began_ns = os.fstat(attempt.claim).st_ctime_ns
         if attempt.tell_at is None:
-            self._reports.tell(id=attempt.id, event="started", pid=own)
+            self._reports.tell(id=attempt.id, event="started", pid=self._own["pid"])
 
     def _run(self, attempt: Attempt, request: dict[str, Any], server: socket.socket | None) -> int:
         """Run the attempt's command, and what others of its crew are to do; return the last exit code."""

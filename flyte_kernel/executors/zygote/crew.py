@@ -126,10 +126,18 @@ class Worker:
             os.dup2(log, target)
         os.close(log)
         os.chdir(self._work)
-        os.environ.clear()
-        os.environ.update(request["environment"], **self._kept)
+        _change_environment({**request["environment"], **self._kept})
         random.seed()
         numpy_random = sys.modules.get("numpy.random")
         if numpy_random is not None:
             numpy_random.seed()
         os.set_inheritable(claim, True)
+
+
+def _change_environment(wanted: dict[str, str]) -> None:
+    """Give this process the variables that it shall have; most of them are what they were for the attempt before."""
+    for name in os.environ.keys() - wanted.keys():
+        del os.environ[name]
+    for name, value in wanted.items():
+        if os.environ.get(name) != value:
+            os.environ[name] = value

@@ -34,7 +34,7 @@ def take() -> None:
                 folder, name = os.path.split(local_path)
                 os.makedirs(folder, exist_ok=True)  # noqa: PTH103
                 # Only the SDK itself has to do with its copy of the inputs, which it reads.
-                is_own = name == _INPUTS and folder == manager.current_context().execution_state.working_dir
+                is_own = name == _INPUTS and folder == os.fspath(manager.current_context().execution_state.working_dir)
                 (_link if is_own else shutil.copyfile)(remote_path, local_path)
                 return None
         return get_data(self, remote_path, local_path, is_multipart, **kwargs)
@@ -43,7 +43,7 @@ def take() -> None:
         source = str(local_path)
         if is_multipart and not kwargs and _are_local(source, remote_path) and _is_flat(source):
             # The SDK has no further use for what is in its own folder of results.
-            is_own = manager.current_context().execution_state.engine_dir == source
+            is_own = source == os.fspath(manager.current_context().execution_state.engine_dir)
             with contextlib.suppress(OSError), module.timeit(f"Upload data to {remote_path}"):
                 (_move if is_own else _copy)(source, remote_path)
                 return remote_path
@@ -66,7 +66,12 @@ def _is_flat(folder: str) -> bool:
 
 
 def _link(source: str, target: str) -> None:
-    """Give a file another name; copy it if that cannot be."""
+    """Give a file another name; copy it if that cannot be.
+
+    What has that name is removed, not written to: it may be another name of a file that others read.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(target)  # noqa: PTH108
     try:
         os.link(source, target)
     except OSError:
