@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from itertools import groupby
 from typing import Protocol
 
 from flyteidl.core import execution_pb2, literals_pb2
@@ -146,10 +147,17 @@ class Obeyer:
                     elements.append(key)
                 else:
                     self._workers.submit(self._begin_all, effect.kind, [key])
-        for first in range(0, len(elements), _TOGETHER_MAX):
-            together = elements[first : first + _TOGETHER_MAX]
-            self._workers.submit(self._begin_all, EffectKind.LAUNCH_ATTEMPTS, together)
+        self._submit_elements(elements)
         self._abort(aborts)
+
+    def _submit_elements(self, keys: Sequence[AttemptKey]) -> None:
+        """Have elements of one map prepared together, unless each may have to wait for the cache."""
+        for (run, node), of_map in groupby(keys, key=lambda key: (key.run, key.node)):
+            record = self._record_of(run)
+            size = 1 if record is None or self._caching.is_cached(record, node) else _TOGETHER_MAX
+            elements = list(of_map)
+            for first in range(0, len(elements), size):
+                self._workers.submit(self._begin_all, EffectKind.LAUNCH_ATTEMPTS, elements[first : first + size])
 
     def reconcile(self, effects: Sequence[Effect]) -> None:
         """After a restart: have the executor adopt, report or run what may still be running, obey the rest again.

@@ -91,6 +91,7 @@ class Supervisor:
             self._clear()
             self._tell_started()
             self._tell_ends()
+        self.reports.flush()
 
     def _patience_ms(self) -> float | None:
         """Return how long nothing need be looked at unless something happens."""
