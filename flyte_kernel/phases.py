@@ -99,10 +99,12 @@ class EventKind(IntEnum):
     RUN_CREATED: run is the next index, node the graph's index, attempt max_parallelism (0 is unlimited), argument 1
     lets the rest run on after a failure. The others name run, node and attempt, and an element if it is one of a map's
     that they are about. ATTEMPT_STARTED: argument is the time in ns after which the attempt succeeds by itself, 0 for
-    never. ATTEMPT_SUCCEEDED: argument 1 if the outputs are taken over from an earlier run. ATTEMPT_FAILED: argument is
-    a FailureClass. BRANCH_DECIDED: argument is the member that was chosen. GRAPH_GROWN: argument is the index of the
-    graph that the attempt made. MAP_OPENED: element is how many elements may be under way at one time (0 is
-    unlimited), argument the size and, from bit 32 on, how many must succeed.
+    never. ATTEMPT_SUCCEEDED: argument 1 if the outputs are taken over from an earlier run; of an element, from bit 32
+    on, how many elements after it have succeeded too, in attempts of the same number: all as if one after the other, or
+    none if one of them is refused. ATTEMPT_FAILED: argument is a FailureClass. BRANCH_DECIDED: argument is the member
+    that was chosen. GRAPH_GROWN: argument is the index of the graph that the attempt made. MAP_OPENED: element is how
+    many elements may be under way at one time (0 is unlimited), argument the size and, from bit 32 on, how many must
+    succeed.
     """
 
     RUN_CREATED = 1

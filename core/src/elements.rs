@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::phase::Phase;
 use crate::run::Failures;
 
-/// The bit of a phase's byte that says that the current attempt has started.
+/// The bit of a phase's byte that says that the current attempt, which has not ended, has started.
 const STARTED: u8 = 1 << 7;
 /// The byte of failures that says that they are kept in `more`.
 const MANY: u8 = u8::MAX;
@@ -44,6 +44,17 @@ pub struct MapCounts {
     pub succeeded: u32,
     pub failed: u32,
     pub active: u32,
+}
+
+/// Whether all of some elements are under way. Bytes are put together without looking at any of them alone, which the
+/// compiler does for many at a time.
+fn are_under_way(bytes: &[u8]) -> bool {
+    const FIRST: u8 = Phase::Queued as u8;
+    const { assert!(Phase::Running as u8 == FIRST + 1) };
+    let other = |found: u8, byte: &u8| found | ((byte & !STARTED).wrapping_sub(FIRST) & !1);
+    bytes
+        .chunks(4096)
+        .all(|some| some.iter().fold(0, other) == 0)
 }
 
 impl Elements {
@@ -118,10 +129,30 @@ impl Elements {
         let byte = &mut self.bytes[element as usize];
         *byte = *byte & STARTED | phase as u8;
         if phase.is_terminal() {
+            *byte = phase as u8;
             self.active -= 1;
             self.succeeded += u32::from(phase.is_good());
             self.failed += u32::from(phase.is_broken());
         }
+    }
+
+    /// Takes elements that are all under way in an attempt to SUCCEEDED; false, and nothing changed, if they are not.
+    pub(crate) fn succeed_all(&mut self, first: u32, last: u32, attempt: u32) -> bool {
+        let count = last - first + 1;
+        let is_current = match self.retries.is_empty() {
+            true => self.base == attempt,
+            false => (first..=last).all(|element| self.attempt(element) == attempt),
+        };
+        let Some(bytes) = self.bytes.get_mut(first as usize..=last as usize) else {
+            return false;
+        };
+        if !is_current || !are_under_way(bytes) {
+            return false;
+        }
+        bytes.fill(Phase::Succeeded as u8);
+        self.active -= count;
+        self.succeeded += count;
+        true
     }
 
     /// How often an element was tried again.

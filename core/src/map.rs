@@ -18,6 +18,12 @@ pub(crate) fn map_shape(argument: i64) -> Option<(u32, u32)> {
     (argument >= 0 && min_successes <= size).then_some((size, min_successes))
 }
 
+/// How many elements after the first a success is about, and how their attempts ended, out of its argument.
+fn stretch(argument: i64) -> Option<(u32, i64)> {
+    let (more, outcome) = ((argument >> 32) as u32, argument & i64::from(u32::MAX));
+    (argument >= 0 && matches!(outcome, 0 | 1)).then_some((more, outcome))
+}
+
 impl Stepper<'_> {
     pub(crate) fn on_map_opened(&mut self, node: u32, phase: Phase, event: Event) -> Taken {
         let Some((size, min_successes)) = map_shape(event.argument) else {
@@ -65,8 +71,68 @@ impl Stepper<'_> {
         Taken::Applied
     }
 
-    /// Whether an event is about the current attempt of an element that is under way; what becomes of it if not.
-    fn find_element(&self, event: Event) -> Result<(), Taken> {
+    /// Elements in a row have succeeded: the same as one after the other, or nothing if one of them cannot have.
+    pub(crate) fn on_elements_succeeded(&mut self, event: Event) -> Taken {
+        let Some((more, argument)) = stretch(event.argument) else {
+            return Taken::Refused(Refusal::BadArgument);
+        };
+        let first = Event { argument, ..event };
+        if more == 0 {
+            return self.on_element(first, EventKind::AttemptSucceeded);
+        }
+        let size = match self.find_map(event) {
+            Ok(elements) => elements.size,
+            Err(taken) => return taken,
+        };
+        let Some(last) = event.element.checked_add(more).filter(|last| *last < size) else {
+            return Taken::Refused(Refusal::UnknownNode);
+        };
+        if argument == 0 && self.succeed_in_bulk(event, last) {
+            return Taken::Applied;
+        }
+        let elements = event.element..=last;
+        let single = |element| Event { element, ..first };
+        for element in elements.clone().rev() {
+            if let Err(Taken::Refused(reason)) = self.find_element(single(element)) {
+                return Taken::Refused(reason);
+            }
+        }
+        let mut taken = Taken::Absorbed;
+        for element in elements {
+            if self.on_element(single(element), EventKind::AttemptSucceeded) == Taken::Applied {
+                taken = Taken::Applied;
+            }
+        }
+        taken
+    }
+
+    /// Does the same for elements that are all under way in a map that nothing else happens to; false if they are not.
+    fn succeed_in_bulk(&mut self, event: Event, last: u32) -> bool {
+        let node = event.node;
+        let is_plain = self.is_plain_map(node);
+        let Some(elements) = self.run.maps.get_mut(&node).filter(|_| is_plain) else {
+            return false;
+        };
+        if !elements.succeed_all(event.element, last, event.attempt) {
+            return false;
+        }
+        self.go_on_with_map(node);
+        self.follow_up();
+        true
+    }
+
+    /// Whether a map goes on and no clock runs for it.
+    fn is_plain_map(&self, node: u32) -> bool {
+        self.run.phase == RunPhase::Running
+            && node < self.graph.node_count()
+            && self.graph.kind(node) == Kind::Map
+            && self.run.phase_of(node) == Phase::Running
+            && self.run.deadlines.is_empty()
+            && self.graph.active_timeout(node) == 0
+    }
+
+    /// The elements of the map that an event is about; what becomes of the event if there are none.
+    fn find_map(&self, event: Event) -> Result<&Elements, Taken> {
         let base = self.run.map_bases.get(&event.node).copied().unwrap_or(0);
         let Some(elements) = self.run.maps.get(&event.node) else {
             let phase = self.run.phase_of(event.node);
@@ -80,6 +146,12 @@ impl Stepper<'_> {
         if event.attempt < base {
             return Err(Taken::Absorbed);
         }
+        Ok(elements)
+    }
+
+    /// Whether an event is about the current attempt of an element that is under way; what becomes of it if not.
+    fn find_element(&self, event: Event) -> Result<(), Taken> {
+        let elements = self.find_map(event)?;
         if event.element >= elements.size {
             return Err(Taken::Refused(Refusal::UnknownNode));
         }
@@ -283,12 +355,7 @@ impl Stepper<'_> {
     /// them; returns how many were.
     pub(crate) fn on_element_successes(&mut self, events: &Events<'_>, first: usize) -> usize {
         let node = events.node[first];
-        let is_plain = self.run.phase == RunPhase::Running
-            && node < self.graph.node_count()
-            && self.graph.kind(node) == Kind::Map
-            && self.run.phase_of(node) == Phase::Running
-            && self.run.deadlines.is_empty()
-            && self.graph.active_timeout(node) == 0;
+        let is_plain = self.is_plain_map(node);
         let Some(elements) = self.run.maps.get_mut(&node).filter(|_| is_plain) else {
             return 0;
         };

@@ -105,13 +105,13 @@ impl Stepper<'_> {
         if !takes(self.graph.kind(node), kind, event.element, event.argument) {
             return Taken::Refused(Refusal::WrongNodeKind);
         }
+        if is_about_element(kind, event.element) && kind == EventKind::AttemptSucceeded {
+            return self.on_elements_succeeded(event);
+        }
         if !self.has_meaning(kind, node, event.argument) {
             return Taken::Refused(Refusal::BadArgument);
         }
         if is_about_element(kind, event.element) {
-            if kind == EventKind::AttemptSucceeded && event.argument > 1 {
-                return Taken::Refused(Refusal::BadArgument);
-            }
             return self.on_element(event, kind);
         }
         let phase = self.run.phase_of(node);

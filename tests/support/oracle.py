@@ -10,6 +10,7 @@ element, what became ready (ascending index, what needs a slot last), the end of
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 
 from flyte_kernel.phases import (
@@ -119,12 +120,32 @@ class Oracle(Maps):
         if event.kind == EventKind.RUN_ABORTED:
             self.abort_run(event.run, run)
             return
+        if is_about_element(event) and event.kind == EventKind.ATTEMPT_SUCCEEDED and event.argument >> 32 > 0:
+            self.apply_to_elements(run, event)
+            return
         self.check(run, event)
         if is_about_element(event):
             self.apply_to_element(event.run, run, event)
         else:
             self.apply_to_node(event.run, run, event)
         self.follow_up(event.run, run)
+
+    def apply_to_elements(self, run: RunState, event: Event) -> None:
+        """Successes of elements in a row are single ones, unless one of them is refused."""
+        more, outcome = event.argument >> 32, event.argument & 0xFFFF_FFFF
+        singles = [event._replace(element=event.element + place, argument=outcome) for place in range(more + 1)]
+        for single in reversed(singles):
+            with contextlib.suppress(AbsorbedError):
+                self.check(run, single)
+        applied = 0
+        for single in singles:
+            with contextlib.suppress(AbsorbedError):
+                self.check(run, single)
+                self.apply_to_element(event.run, run, single)
+                self.follow_up(event.run, run)
+                applied += 1
+        if not applied:
+            raise AbsorbedError
 
     def check(self, run: RunState, event: Event) -> None:
         """Refuse or absorb an event about a node or element that cannot be applied."""

@@ -187,7 +187,7 @@ def fitting_event(random: Random, oracle: Oracle, kind: EventKind, where: tuple[
         scope = run.shape.kind[number] in _SCOPES and not run.nodes[number].opened
         argument = random.choice([1, 1, 2]) if scope else random.choice([0, 0, 0, 0, 0, 0, 1, 2])
         if element != NONE:
-            argument %= 2
+            argument = argument % 2 | random.choice([0, 0, 0, 0, 1, 1, 2, 4]) << 32
     elif kind == EventKind.ATTEMPT_FAILED:
         argument = random.choice(list(FailureClass))
     elif kind == EventKind.BRANCH_DECIDED:
@@ -212,7 +212,7 @@ def _any_event(random: Random, oracle: Oracle) -> Event:
             run = 0
         graph = random.randrange(len(oracle.graphs) + 1)
         return Event(kind, run, graph, random.randrange(4), NONE, argument)
-    if kind == EventKind.MAP_OPENED:
+    if kind in (EventKind.MAP_OPENED, EventKind.ATTEMPT_SUCCEEDED):
         argument |= random.choice([0, 1, 2, 4]) << 32
     run = random.randrange(len(oracle.runs) + 1)
     live = oracle.runs[run] if run < len(oracle.runs) else None

@@ -257,3 +257,76 @@ def test_many_elements_in_one_batch() -> None:
             assert world.causes() == list(range(100))
     assert world.element_effects() == [RESOLVED]
     assert world.causes() == [99]
+
+
+# Successes in a row
+
+
+def stretch(first: int, last: int, outcome: int = 0, attempt: int = 0) -> Event:
+    return Event(EventKind.ATTEMPT_SUCCEEDED, 0, 0, attempt, first, (last - first) << 32 | outcome)
+
+
+def refusals(world: CoreWorld) -> list[int]:
+    return world.last.refused_reason.tolist()
+
+
+def test_elements_in_a_row_succeed_by_one_event() -> None:
+    world = CoreWorld(shape("m"))
+    world.map_opened(0, 6, at_once=4)
+    world.started(0, element=2)
+    world.effects()
+    world.step(stretch(1, 3))
+    assert world.elements(0) == "QUEUED SUCCEEDED SUCCEEDED SUCCEEDED QUEUED QUEUED"
+    assert world.element_effects() == launched(4, 5)
+    world.step(stretch(4, 5, outcome=1))
+    assert world.elements(0) == "QUEUED SUCCEEDED SUCCEEDED SUCCEEDED RECOVERED RECOVERED"
+    world.step(stretch(0, 5))
+    assert world.element_effects() == [RESOLVED]
+    assert world.kernel.map_counts(0, 0) == (6, 6, 6, 0, 0)
+
+
+def test_elements_in_a_row_are_the_same_as_one_by_one_beside_retries_and_clocks() -> None:
+    world = CoreWorld(shape("m", attempts_max={0: 3}, execution_timeout={0: 10}))
+    world.map_opened(0, 4)
+    world.failed(0, USER, element=1)
+    world.started(0, element=2)
+    world.effects()
+    world.step(stretch(0, 3))
+    assert refusals(world) == []
+    assert world.elements(0) == "SUCCEEDED RUNNING SUCCEEDED SUCCEEDED"
+    assert world.kernel.next_deadline() is None
+    world.step(stretch(1, 2, attempt=1))
+    assert refusals(world) == [RefusalReason.FUTURE_ATTEMPT]
+    assert world.elements(0) == "SUCCEEDED RUNNING SUCCEEDED SUCCEEDED"
+
+
+@pytest.mark.parametrize(
+    ("event", "reason"),
+    [
+        (stretch(2, 4), RefusalReason.UNKNOWN_NODE),
+        (stretch(0, 3), RefusalReason.NEVER_LAUNCHED),
+        (stretch(0, 1, attempt=1), RefusalReason.FUTURE_ATTEMPT),
+        (stretch(0, 1, outcome=2), RefusalReason.BAD_ARGUMENT),
+        (stretch(1, 2**31), RefusalReason.UNKNOWN_NODE),
+        (stretch(2**32 - 3, 2**32 - 1), RefusalReason.UNKNOWN_NODE),
+        (Event(EventKind.ATTEMPT_SUCCEEDED, 0, 0, 0, 0, -(2**63)), RefusalReason.BAD_ARGUMENT),
+        (Event(EventKind.ATTEMPT_STARTED, 0, 0, 0, 0, 1 << 32), None),
+        (Event(EventKind.ATTEMPT_FAILED, 0, 0, 0, 0, 1 << 32), RefusalReason.BAD_ARGUMENT),
+    ],
+)
+def test_a_row_that_cannot_have_succeeded_changes_nothing(event: Event, reason: RefusalReason | None) -> None:
+    world = CoreWorld(shape("m"))
+    world.map_opened(0, 4, at_once=3)
+    before = world.elements(0)
+    world.step(event)
+    assert refusals(world) == ([] if reason is None else [reason])
+    assert reason is None or world.elements(0) == before
+
+
+def test_a_row_that_has_ended_is_absorbed() -> None:
+    world = CoreWorld(shape("m"))
+    world.map_opened(0, 3)
+    world.step(stretch(0, 2))
+    world.effects()
+    world.step(stretch(0, 2))
+    assert (refusals(world), world.effects()) == ([], [])
