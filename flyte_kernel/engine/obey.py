@@ -1,4 +1,4 @@
-"""Obeys effects: prepares inputs, hands attempts to the executor, judges what comes back.
+"""Obeys effects: prepares inputs, hands attempts to the executor, has judged what comes back.
 
 Blob access happens here, on a few worker threads, never on the loop's. Whatever an effect comes to returns to the loop
 as an event with its facts. Effects are obeyed at least once: all that is written has a name fixed by run, node and
@@ -11,45 +11,41 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from functools import partial
 from itertools import groupby
 from typing import Protocol
 
-from flyteidl.core import execution_pb2, literals_pb2
+from flyteidl.core import literals_pb2
 
 from flyte_kernel.compile.identifiers import entity_id
 from flyte_kernel.engine.caching import Caching
 from flyte_kernel.engine.children import ChildRuns
 from flyte_kernel.engine.conditions import decide
 from flyte_kernel.engine.data import NodeData
-from flyte_kernel.engine.facts import AttemptObserved, Fact, GraphGrown
-from flyte_kernel.engine.failures import failure_of, is_passing
+from flyte_kernel.engine.facts import AttemptObserved, Fact
+from flyte_kernel.engine.failures import is_passing
 from flyte_kernel.engine.gates import awaited_signal, decide_gate_opened, sleep_ns
 from flyte_kernel.engine.gathering import Maps
 from flyte_kernel.engine.growth import Growths
-from flyte_kernel.engine.judging import failure_told, outcome_of, success_told
+from flyte_kernel.engine.judging import Judge, Told
 from flyte_kernel.engine.launching import TaskLauncher
-from flyte_kernel.engine.outcomes import Outcome
-from flyte_kernel.engine.pending import Pending
 from flyte_kernel.engine.ports import AttemptLaunch, AttemptReport, Blobs, Executor, InstantResult, ReportKind
 from flyte_kernel.engine.programs import Programs
 from flyte_kernel.engine.records import ExecutionRecord
-from flyte_kernel.engine.space import HeldWork, is_disk_full
+from flyte_kernel.engine.space import HeldWork
 from flyte_kernel.engine.state import State
 from flyte_kernel.engine.steps import Effect
 from flyte_kernel.engine.takeover import TakeOver
-from flyte_kernel.engine.turns import NEW_GRAPH, Decision, Event
+from flyte_kernel.engine.turns import Decision, Event
 from flyte_kernel.errors import InternalError, StorageFullError, UnavailableError
 from flyte_kernel.ids import NO_ELEMENT, AttemptKey
-from flyte_kernel.phases import EffectKind, EventKind, FailureClass, NodeKind
+from flyte_kernel.phases import EffectKind, EventKind, NodeKind
 
 __all__ = ["Obeyer", "Post", "WorkerThreads", "Workers"]
 
 logger = logging.getLogger(__name__)
 
 Post = Callable[[Event, Sequence[Fact]], None]
-Told = tuple[Event, Sequence[Fact]]
 _WORKERS = 2
 _TOGETHER_MAX = 32  # elements prepared by one worker before the executor has them: some milliseconds
 
@@ -104,20 +100,17 @@ class Obeyer:
         ask: Callable[[Callable[[State, int], Decision]], None],
         workers: Workers,
     ) -> None:
-        self._blobs = blobs
         self._data = data
         self._programs = programs
         self._executor = executor
         self._launcher = launcher
         self._children = children
-        self._growths = growths
         self._maps = maps
         self._caching = caching
         self._take_over = take_over
         self._record_of = record_of
         self._is_started = is_started
         self._post = post
-        self._post_all = post_all
         self._ask = ask
         self._workers = workers
         self._preparing: set[AttemptKey] = set()
@@ -125,7 +118,17 @@ class Obeyer:
         self._maybe_running: set[AttemptKey] = set()
         self._lock = threading.Lock()
         self._held = HeldWork(self._workers.submit, self._workers.later)
-        self._reports = Pending(self._workers.submit, self._judge_all)
+        self._judge = Judge(
+            blobs=blobs,
+            data=data,
+            programs=programs,
+            caching=caching,
+            growths=growths,
+            record_of=record_of,
+            held=self._held,
+            submit=workers.submit,
+            post_all=post_all,
+        )
         self._is_closed = False
 
     def obey(self, effects: Sequence[Effect]) -> None:
@@ -193,7 +196,7 @@ class Obeyer:
         elif report.kind is ReportKind.ABORTED:
             self._post(Event(int(EventKind.ATTEMPT_ABORTED), *key), self._caching.release(key))
         elif not self._is_closed:
-            self._reports.add(report)
+            self._judge.add(report)
 
     def close(self) -> None:
         """Finish what is queued and stop; what waits for space is left to the next start."""
@@ -221,7 +224,7 @@ class Obeyer:
             call(launches)
         except Exception as error:
             for launch in launches:
-                self._post_failure(launch.key, error)
+                self._judge.fail(launch.key, error)
 
     def _guard(self, kind: int, key: AttemptKey) -> AttemptLaunch | None:
         """Obey one effect; whatever goes wrong becomes the node's failure, so that no run waits for ever."""
@@ -239,7 +242,7 @@ class Obeyer:
             with self._lock:
                 self._preparing.discard(key)
                 self._cancelled.discard(key)
-            self._post_failure(key, error)
+            self._judge.fail(key, error)
         return None
 
     def _begin(self, kind: EffectKind, record: ExecutionRecord, key: AttemptKey) -> AttemptLaunch | None:
@@ -427,7 +430,7 @@ class Obeyer:
             logger.warning("work goes on when there is space: %s", error)
             self._held.hold(partial(self._tell_parent, child))
         except Exception as error:
-            self._post_failure(AttemptKey(parent.run, parent.node, parent.attempt), error)
+            self._judge.fail(AttemptKey(parent.run, parent.node, parent.attempt), error)
 
     # After a restart
 
@@ -446,7 +449,7 @@ class Obeyer:
                 logger.warning("%s is looked after when the store answers: %s", key, error)
                 self._held.hold(partial(self._reconcile_later, key))
             else:
-                self._post_failure(key, error)
+                self._judge.fail(key, error)
         return None
 
     def _reconcile_later(self, key: AttemptKey) -> None:
@@ -454,65 +457,6 @@ class Obeyer:
         launch = None if record is None else self._prepare_again(record, key)
         if launch is not None:
             self._executor.reconcile([launch])
-
-    # Judging
-
-    def _judge_all(self, reports: Sequence[AttemptReport]) -> None:
-        """Say what ends mean, in one turn as far as it is known at once."""
-        self._post_all([told for report in reports if (told := self._judge_guarded(report)) is not None])
-
-    def _judge_guarded(self, report: AttemptReport) -> Told | None:
-        try:
-            return self._judge(report)
-        except StorageFullError as error:
-            logger.warning("work goes on when there is space: %s", error)
-            self._held.hold(partial(self._judge_all, [report]))
-        except Exception as error:
-            self._post_failure(report.key, error)
-        return None
-
-    def _judge(self, report: AttemptReport) -> Told | None:
-        key = report.key
-        record = self._record_of(key.run)
-        if record is None:
-            return None
-        outcome = outcome_of(report, record, blobs=self._blobs, data=self._data, programs=self._programs)
-        if outcome.futures is not None:
-            self._grow(record, report, outcome.futures)
-        elif outcome.succeeded:
-            if key.element == NO_ELEMENT:
-                self._data.remember_outputs(record, key.node, key.attempt, outcome.outputs)
-            event, facts = success_told(report)
-            return event, (*facts, *self._caching.remember(record, key, outcome.outputs))
-        elif is_disk_full(self._blobs):
-            logger.warning("an attempt failed on a full disk, it is tried again when there is space: %s", outcome.error)
-            self._held.hold(partial(self._fail_for_space, report, outcome))
-        else:
-            event, facts = failure_told(report, outcome)
-            return event, (*facts, *self._caching.release(key))
-        return None
-
-    def _grow(self, record: ExecutionRecord, report: AttemptReport, futures: bytes) -> None:
-        key = report.key
-        closure = self._growths.compile(record, key.node, futures)
-        event = Event(int(EventKind.GRAPH_GROWN), *key, argument=NEW_GRAPH)
-        grown = GraphGrown(key.run, key.node, key.attempt, closure)
-        self._post(event, (AttemptObserved(*key, log_uri=report.log_uri), grown))
-
-    def _fail_for_space(self, report: AttemptReport, outcome: Outcome) -> None:
-        """Charge an attempt that failed on a full disk to the system, once a retry can do better."""
-        if is_disk_full(self._blobs):
-            self._held.hold(partial(self._fail_for_space, report, outcome))
-            return
-        text = f"the disk was full when the attempt failed: {'' if outcome.error is None else outcome.error.message}"
-        error = execution_pb2.ExecutionError(code="StorageFull", message=text, kind=execution_pb2.ExecutionError.SYSTEM)
-        self._post(*failure_told(report, replace(outcome, failure_class=FailureClass.SYSTEM_RECOVERABLE, error=error)))
-
-    def _post_failure(self, key: AttemptKey, error: Exception) -> None:
-        failure_class, message = failure_of(error)
-        fact = AttemptObserved(*key, error=message.SerializeToString())
-        event = Event(int(EventKind.ATTEMPT_FAILED), *key, argument=int(failure_class))
-        self._post(event, (fact, *self._caching.release(key)))
 
 
 _OF_PROCESSES = frozenset({EffectKind.LAUNCH_ATTEMPTS, EffectKind.ABORT_ATTEMPTS})
