@@ -3,6 +3,9 @@
 Each builder returns the graph and the labels of its nodes, by index. Nothing is imported that the caller has not.
 """
 
+# Callers may not use a type checker, and flyteidl has no stubs.
+# pyright: reportUnnecessaryIsInstance=false, reportMissingTypeStubs=false
+
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping

@@ -1,5 +1,8 @@
 """A kernel with a journal folder: every step is durable before its effects are seen; opening the folder continues."""
 
+# Callers may not use a type checker.
+# pyright: reportUnnecessaryIsInstance=false
+
 from __future__ import annotations
 
 import os
@@ -7,7 +10,7 @@ import pickle
 import struct
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -156,9 +159,10 @@ def _check_step(now: int, columns: Sequence[NDArray[Any]], note: bytes) -> None:
             raise GraphError(f"column {name} has {len(column)} rows, expected {len(columns[0])}")
 
 
-def _described(value: object) -> str:
+def _described(value: Any) -> str:
     if isinstance(value, np.ndarray):
-        return f"an array of {value.dtype} and shape {value.shape}"
+        array = cast(NDArray[Any], value)
+        return f"an array of {array.dtype} and shape {array.shape}"
     return f"a {type(value)}"
 
 
@@ -173,7 +177,7 @@ def _replay(kernel: Kernel, payload: bytes) -> bytes:
         raise ValueError(f"a record of kind {what!r}")
     columns: list[NDArray[Any]] = []
     for dtype in _DTYPES:
-        columns.append(np.frombuffer(payload, dtype, events, place).copy())  # aligned
-        place += columns[-1].nbytes
+        columns.append(np.array(np.frombuffer(payload, dtype, events, place)))  # aligned
+        place += events * np.dtype(dtype).itemsize
     kernel.step(now, *columns)
     return payload[place : place + note_bytes]

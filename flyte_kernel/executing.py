@@ -216,7 +216,10 @@ class _Driver:
 
 def _upstream(graph: Graph) -> list[list[int]]:
     upstream: list[list[int]] = [[] for _ in range(len(graph))]
-    for source, target in zip(*(column.tolist() for column in graph.edges()), strict=True):
+    sources, targets = graph.edges()
+    source: int
+    target: int
+    for source, target in zip(sources.tolist(), targets.tolist(), strict=True):
         upstream[target].append(source)
     return upstream
 
@@ -231,7 +234,7 @@ class _Diary:
 
     folder: str | os.PathLike[str] | None
     graph: Graph
-    results: Mapping[int, Any] = field(default_factory=dict)
+    results: Mapping[int, Any] = field(default_factory=dict[int, Any])
     journal: Journal | None = None
 
     def __enter__(self) -> _Diary:

@@ -289,7 +289,8 @@ class _Gaps:
 
     def __init__(self, stretches: Iterator[tuple[int, int]]) -> None:
         self._stretches = stretches
-        self._first = self._last = 0
+        self._first: int = 0
+        self._last: int = 0
 
     def take(self, size: int) -> tuple[int, int]:
         """Return the next items, `size` at most, as first and count; count 0 if there are none."""
@@ -302,7 +303,7 @@ class _Gaps:
 
 
 def _gaps(phases: NDArray[np.uint8]) -> _Gaps:
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], phases == 0, [0]]).astype(np.int8))).tolist()
+    edges: list[int] = np.flatnonzero(np.diff(np.concatenate([[0], phases == 0, [0]]).astype(np.int8))).tolist()
     return _Gaps(zip(islice(edges, 0, None, 2), islice(edges, 1, None, 2), strict=True))
 
 

@@ -6,10 +6,10 @@ import asyncio
 import os
 import pickle
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -109,7 +109,7 @@ def check_count(name: str, value: object) -> None:
 
 def check_errors(name: str, value: object) -> None:
     """Raise InvalidArgumentError for what an except clause would not take."""
-    kinds = value if isinstance(value, tuple) else (value,)
+    kinds = cast(tuple[object, ...], value) if isinstance(value, tuple) else (value,)
     if not all(isinstance(kind, type) and issubclass(kind, BaseException) for kind in kinds):
         raise InvalidArgumentError(f"{name} must be a type of exceptions or a tuple of them, not {value!r}")
 
@@ -135,7 +135,9 @@ def check_portable(executor: str | Executor, function: Callable[..., Any]) -> No
 
 
 @contextmanager
-def opened(executor: str | Executor, workers: int | None, *, calls_a_worker: int = 1) -> Iterator[tuple[Executor, int]]:
+def opened(
+    executor: str | Executor, workers: int | None, *, calls_a_worker: int = 1
+) -> Generator[tuple[Executor, int], None, None]:
     """Give an executor and how many calls it is worth having out at once; one of the caller's own stays open.
 
     With more than one of the `calls_a_worker` none waits for this thread, but some have been handed out that wait.
