@@ -7,7 +7,10 @@ The one whose process dies then too is to blame for it; the others have their re
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import pickle
+import select
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
@@ -137,9 +140,30 @@ def _started(workers: int) -> ProcessPoolExecutor:
     One thread at a time: a process forked beside another holds the pipe open by whose end that one's death is seen.
     """
     with _forking:
-        pool = ProcessPoolExecutor(workers)
+        pool = ProcessPoolExecutor(workers, initializer=_end_with, initargs=(os.getpid(),))
         pool.submit(int)
     return pool
+
+
+def _end_with(parent: int) -> None:
+    """In the other process: end when the one that called has, however that was, and with it whatever is being done."""
+    try:
+        watched: int | None = os.pidfd_open(parent)
+    except ProcessLookupError:
+        os._exit(1)
+    except (AttributeError, OSError):  # not this machine's
+        watched = None
+    threading.Thread(target=_end_after, args=(watched,), name="flyte-kernel-parent", daemon=True).start()
+
+
+def _end_after(watched: int | None) -> None:
+    if watched is not None:
+        select.select([watched], [], [])
+    elif (parent := multiprocessing.parent_process()) is not None:
+        parent.join()
+    else:
+        return
+    os._exit(1)
 
 
 def _is_lost(inner: Future[bytes], pool: ProcessPoolExecutor) -> bool:

@@ -65,8 +65,56 @@ def test_a_folder_has_one_owner(tmp_path: Path) -> None:
     journal = Journal.open(tmp_path)
     with pytest.raises(FolderLockedError, match=f"{tmp_path} is in use by process {os.getpid()}"):
         Journal.open(tmp_path)
+    assert not may_be_opened_elsewhere(tmp_path)  # the one that was refused took nothing away
     journal.close()
+    assert may_be_opened_elsewhere(tmp_path)
     Journal.open(tmp_path).close()
+
+
+def may_be_opened_elsewhere(folder: Path) -> bool:
+    command = f"from flyte_kernel import Journal; Journal.open({str(folder)!r})"
+    done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=False)
+    assert done.returncode == 0 or f"FolderLockedError: the folder {folder} is in use by" in done.stderr
+    return done.returncode == 0
+
+
+def test_a_link_to_a_folder_is_that_folder(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "folder")
+    journal = Journal.open(tmp_path / "folder")
+    with pytest.raises(FolderLockedError):
+        Journal.open(tmp_path / "link")
+    assert not may_be_opened_elsewhere(tmp_path / "folder")
+    journal.close()
+
+
+_FORKING = """
+import os, signal, sys, time
+from flyte_kernel import Journal
+journal = Journal.open(sys.argv[1])
+fork = os.fork()
+if fork == 0:
+    try:
+        Journal.open(sys.argv[1])
+    except Exception as error:
+        print(os.getpid(), type(error).__name__, flush=True)
+    time.sleep(600)
+signal.pause()
+"""
+
+
+def test_a_fork_does_not_keep_the_folder(tmp_path: Path) -> None:
+    owner = subprocess.Popen([sys.executable, "-c", _FORKING, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    with owner:
+        assert owner.stdout is not None
+        fork, refused = owner.stdout.readline().split()
+        try:
+            assert refused == "FolderLockedError"
+            assert not may_be_opened_elsewhere(tmp_path)
+            owner.kill()
+            owner.wait()
+            assert may_be_opened_elsewhere(tmp_path)
+        finally:
+            os.kill(int(fork), signal.SIGKILL)
 
 
 def test_a_dead_owner_leaves_no_lock(tmp_path: Path) -> None:

@@ -395,7 +395,8 @@ def test_map_stops_once_too_few_can_succeed() -> None:
     assert flyte_kernel.map(reciprocal, [0] + [1] * 9, min_success_ratio=0.9).succeeded
 
 
-def test_a_killed_map_continues_where_it_was(tmp_path: Path) -> None:
+@pytest.mark.parametrize("executor", ["inline", "processes"])
+def test_a_killed_map_continues_where_it_was(tmp_path: Path, executor: str) -> None:
     script = tmp_path / "script.py"
     script.write_text(
         "import sys, time, flyte_kernel\n"
@@ -403,11 +404,11 @@ def test_a_killed_map_continues_where_it_was(tmp_path: Path) -> None:
         "    time.sleep(0.001)\n"
         "    with open(sys.argv[2], 'a') as log: log.write(f'{n}\\n')\n"
         "    return n * n\n"
-        "mapped = flyte_kernel.map(slow, range(3000), folder=sys.argv[1])\n"
+        "mapped = flyte_kernel.map(slow, range(3000), executor=sys.argv[3], workers=2, folder=sys.argv[1])\n"
         "assert mapped.results == [n * n for n in range(3000)]\n"
     )
     log = tmp_path / "log"
-    command = [sys.executable, str(script), str(tmp_path / "folder"), str(log)]
+    command = [sys.executable, str(script), str(tmp_path / "folder"), str(log), executor]
     environment = {**os.environ, "PYTHONPATH": os.getcwd()}  # noqa: PTH109
     process = subprocess.Popen(command, env=environment)
     while not log.exists() or len(log.read_bytes().split()) < 700:

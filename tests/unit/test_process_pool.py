@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import pickle
 import signal
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ProcessPoolExecutor, wait
@@ -12,6 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 import flyte_kernel
@@ -180,6 +183,27 @@ def test_a_broken_pool_of_the_callers_is_outside() -> None:
             flyte_kernel.execute(
                 Graph.from_edges(5, np.empty(0, np.uint32), np.empty(0, np.uint32)), square, executor=pool
             )
+
+
+_MAPPING = """
+import os, time, flyte_kernel
+def wait(_):
+    print(os.getpid(), flush=True)
+    time.sleep(600)
+if __name__ == "__main__":
+    flyte_kernel.map(wait, [1, 2], executor="processes", workers=2)
+"""
+
+
+def test_processes_end_with_the_one_that_asked_for_them(tmp_path: Path) -> None:
+    (tmp_path / "mapping.py").write_text(_MAPPING)
+    caller = subprocess.Popen([sys.executable, tmp_path / "mapping.py"], stdout=subprocess.PIPE, text=True)
+    with caller:
+        assert caller.stdout is not None
+        workers = [psutil.Process(int(caller.stdout.readline())) for _ in range(2)]
+        caller.kill()
+    gone, alive = psutil.wait_procs(workers, timeout=30)
+    assert (len(gone), alive) == (2, [])
 
 
 @pytest.mark.parametrize("name", errors.__all__)

@@ -1,7 +1,7 @@
 //! The one door to the file system: a folder of flat names, as a trait, and the real one behind it.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Write};
+use std::fs::{self, File, OpenOptions};
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -9,8 +9,7 @@ use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 
 use crate::error::{JournalError, Result};
-
-const LOCK_NAME: &str = "lock";
+use crate::lock::FolderLock;
 
 /// A folder; every change of its names is durable only after `sync_names`.
 pub trait Disk: Send + Sync {
@@ -42,19 +41,12 @@ pub struct FolderDisk {
     handle: File,
 }
 
-/// Keeps other openers out of a folder for as long as it lives.
-#[derive(Debug)]
-pub struct FolderLock {
-    _file: File,
-}
-
 impl FolderDisk {
     /// Make the folder if absent and take its lock.
     pub fn lock(folder: &Path) -> Result<(Self, FolderLock)> {
         make_folder(folder)
             .map_err(|source| JournalError::of("make the folder", folder, source))?;
-        let path = folder.join(LOCK_NAME);
-        let lock = take_lock(folder, &path)?;
+        let lock = FolderLock::take(folder)?;
         let handle = File::open(folder)
             .map_err(|source| JournalError::of("open the folder", folder, source))?;
         Ok((
@@ -62,7 +54,7 @@ impl FolderDisk {
                 folder: folder.to_path_buf(),
                 handle,
             },
-            FolderLock { _file: lock },
+            lock,
         ))
     }
 }
@@ -76,37 +68,6 @@ fn make_folder(folder: &Path) -> io::Result<()> {
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty());
     File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
-}
-
-fn take_lock(folder: &Path, path: &Path) -> Result<File> {
-    let failed = |source| JournalError::of("lock", path, source);
-    let mut lock = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path)
-        .map_err(failed)?;
-    match lock.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut text = String::new();
-            let pid = lock
-                .read_to_string(&mut text)
-                .ok()
-                .and_then(|_| text.trim().parse().ok());
-            return Err(JournalError::Locked {
-                folder: folder.to_path_buf(),
-                pid,
-            });
-        }
-        Err(TryLockError::Error(source)) => return Err(failed(source)),
-    }
-    // The text only makes another opener's message better: a full disk must not keep the journal from opening.
-    let _ = lock
-        .set_len(0)
-        .and_then(|()| write!(lock, "{}", std::process::id()));
-    Ok(lock)
 }
 
 impl Disk for FolderDisk {

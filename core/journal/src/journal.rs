@@ -4,8 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::block::{BlockEncoder, PAYLOAD_BYTES_MAX};
-use crate::disk::{Disk, DiskFile, FolderDisk, FolderLock, write_all_at, write_zeros};
+use crate::disk::{Disk, DiskFile, FolderDisk, write_all_at, write_zeros};
 use crate::error::{JournalError, Result};
+use crate::lock::FolderLock;
 use crate::recovery::{Recovered, recover};
 use crate::replay::Replay;
 use crate::segment::{SEGMENT_DATA_START, SegmentHeader};

@@ -23,6 +23,7 @@ mod block;
 mod disk;
 mod error;
 mod journal;
+mod lock;
 mod reader;
 mod recovery;
 mod replay;
@@ -30,7 +31,8 @@ mod segment;
 mod snapshot;
 
 pub use block::PAYLOAD_BYTES_MAX;
-pub use disk::{Disk, DiskFile, FolderDisk, FolderLock};
+pub use disk::{Disk, DiskFile, FolderDisk};
 pub use error::JournalError;
 pub use journal::{Journal, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MIN};
+pub use lock::FolderLock;
 pub use replay::Replay;
