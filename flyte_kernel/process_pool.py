@@ -125,7 +125,7 @@ class ProcessExecutor(Executor):
         name = getattr(call.work[0], "__qualname__", None) or type(call.work[0]).__qualname__
         died = WorkerDiedError(
             f"the process that called {name} died, and so did the one that called it alone: code that crashes, or a "
-            "lack of memory, is the usual reason"
+            f"lack of memory, is the usual reason ({call.inner.exception()})"
         )
         died.__cause__ = call.inner.exception()
         call.set_exception(died)
@@ -185,7 +185,9 @@ def _called(function: Callable[..., Any], arguments: tuple[Any, ...], named: dic
         told = portable(error)
         if told is error:
             raise
-        raise told.with_traceback(error.__traceback__) from None
+        told.__traceback__ = error.__traceback__
+    # Not within the block above: there it would have a context, which tblib, and so Dask, teaches pickle to take along.
+    raise told
 
 
 def portable(error: BaseException) -> BaseException:

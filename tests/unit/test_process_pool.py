@@ -110,6 +110,33 @@ def test_what_cannot_travel_is_its_own_calls_error() -> None:
         pool.shutdown()
 
 
+_TAUGHT = """
+import tblib.pickling_support
+from flyte_kernel.process_pool import ProcessExecutor
+tblib.pickling_support.install()
+class PickyError(Exception):
+    def __init__(self, first, second):
+        super().__init__(first)
+def fail():
+    try:
+        raise PickyError(1, 2)
+    finally:
+        raise ValueError("of its own")
+def fail_picky():
+    raise PickyError(1, 2)
+pool = ProcessExecutor(1)
+print(*[repr(pool.submit(call).exception()) for call in (fail_picky, fail, int)], sep="\\n")
+pool.shutdown()
+"""
+
+
+def test_contexts_of_errors_need_not_travel() -> None:
+    """Where pickle was taught to take them along."""
+    done = subprocess.run([sys.executable, "-c", _TAUGHT], capture_output=True, text=True, check=True, timeout=60)
+    outcomes = done.stdout.splitlines()
+    assert outcomes == ["RuntimeError('PickyError(1)')", "RuntimeError(\"ValueError('of its own')\")", "None"]
+
+
 def test_calls_that_have_not_begun_are_cancelled(tmp_path: Path) -> None:
     pool = ProcessExecutor(1)
     try:

@@ -13,7 +13,7 @@ from bench.records import Record, in_own_process
 @pytest.mark.parametrize(
     ("module", "roles"),
     [
-        ("bench.many_runs", ["ours", "limit", "ours", "limit", "rival"]),
+        ("bench.many_runs", ["ours", "limit", "ours", "ours", "limit", "rival"]),
         ("bench.recovery", ["ours", "limit", "ours", "limit"]),
         ("bench.cache", ["limit", "ours", "limit", "ours", "rival"]),
         ("bench.sleeping_tasks", ["ours"] * 4),
