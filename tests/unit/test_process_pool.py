@@ -213,9 +213,9 @@ def test_a_broken_pool_of_the_callers_is_outside() -> None:
 
 
 _MAPPING = """
-import os, time, flyte_kernel
+import os, sys, time, flyte_kernel
 def wait(_):
-    print(os.getpid(), flush=True)
+    open(os.path.join(sys.argv[1], str(os.getpid())), "w").close()
     time.sleep(600)
 if __name__ == "__main__":
     flyte_kernel.map(wait, [1, 2], executor="processes", workers=2)
@@ -223,12 +223,16 @@ if __name__ == "__main__":
 
 
 def test_processes_end_with_the_one_that_asked_for_them(tmp_path: Path) -> None:
-    (tmp_path / "mapping.py").write_text(_MAPPING)
-    caller = subprocess.Popen([sys.executable, tmp_path / "mapping.py"], stdout=subprocess.PIPE, text=True)
-    with caller:
-        assert caller.stdout is not None
-        workers = [psutil.Process(int(caller.stdout.readline())) for _ in range(2)]
-        caller.kill()
+    script, folder = tmp_path / "mapping.py", tmp_path / "processes"
+    script.write_text(_MAPPING)
+    folder.mkdir()
+    with subprocess.Popen([sys.executable, script, folder]) as caller:
+        try:
+            while len(list(folder.iterdir())) < 2:
+                time.sleep(0.01)
+            workers = [psutil.Process(int(path.name)) for path in folder.iterdir()]
+        finally:
+            caller.kill()
     gone, alive = psutil.wait_procs(workers, timeout=30)
     assert (len(gone), alive) == (2, [])
 
