@@ -118,6 +118,9 @@ class ProcessExecutor(Executor):
             except BrokenProcessPool:  # while it had nothing to do
                 self._alone = None
         wait([call.inner])
+        if call.inner.cancelled():
+            call.give_up()
+            return
         if not _is_lost(call.inner, pool):
             call.settle(call.inner)
             return
@@ -158,7 +161,9 @@ def _end_with(parent: int) -> None:
 
 def _end_after(watched: int | None) -> None:
     if watched is not None:
-        select.select([watched], [], [])
+        poll = select.poll()  # select knows no descriptors from 1024 on
+        poll.register(watched, select.POLLIN)
+        poll.poll()
     elif (parent := multiprocessing.parent_process()) is not None:
         parent.join()
     else:

@@ -152,6 +152,29 @@ def test_calls_that_have_not_begun_are_cancelled(tmp_path: Path) -> None:
         pool.shutdown(cancel_futures=True)
 
 
+def test_a_suspect_that_has_not_begun_is_cancelled(tmp_path: Path) -> None:
+    pool = ProcessExecutor(1)
+    try:
+        call = pool.submit(wait_for, str(tmp_path / "go"))
+        while not call.inner.running():  # type: ignore[attr-defined]
+            time.sleep(0.005)
+        pool._alone = ProcessPoolExecutor(1)
+        filling = [pool._alone.submit(wait_for, str(tmp_path / "go")) for _ in range(4)]
+        first = call.inner  # type: ignore[attr-defined]
+        for process in list(pool._pool._processes.values()):
+            process.kill()
+        while call.inner is first:  # type: ignore[attr-defined]
+            time.sleep(0.005)
+        assert call.cancel()
+        (tmp_path / "go").touch()
+        assert wait([call], timeout=60).done == {call}
+        assert call.cancelled()
+        assert [future.result() for future in filling] == ["seen"] * 4
+    finally:
+        (tmp_path / "go").touch()
+        pool.shutdown()
+
+
 @pytest.mark.parametrize("cancel", [False, True])
 def test_a_pool_that_is_shut_settles_every_call(tmp_path: Path, cancel: bool) -> None:
     pool = ProcessExecutor(2)
