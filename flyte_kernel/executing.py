@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from flyte_kernel._core import Graph, Journal, Run
 from flyte_kernel.errors import AdapterError, CorruptRecordError, StateError
 from flyte_kernel.phases import RunPhase
-from flyte_kernel.pools import InlineExecutor, check_errors, check_portable, opened
+from flyte_kernel.pools import InlineExecutor, broken_pool, check_errors, check_portable, opened
 from flyte_kernel.progress import Progress, progress_of
 
 __all__ = ["Execution", "execute"]
@@ -168,7 +168,7 @@ class _Driver:
         try:
             future = self._pool.submit(self._function, *self._arguments(node))
         except BrokenExecutor as error:
-            raise AdapterError(f"the pool is broken and takes no more calls: {error}", retryable=True) from error
+            raise broken_pool(error) from error
         self._out[future] = node
         future.add_done_callback(self._ended.put)
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from flyte_kernel._core import Journal
 from flyte_kernel.errors import AdapterError, CorruptRecordError, InvalidArgumentError, StateError, WorkerDiedError
 from flyte_kernel.phases import NodePhase
-from flyte_kernel.pools import check_count, check_errors, check_portable, opened
+from flyte_kernel.pools import broken_pool, check_count, check_errors, check_portable, opened
 from flyte_kernel.process_pool import portable
 from flyte_kernel.progress import Progress, progress_of
 
@@ -219,7 +219,7 @@ class _Drive:
         try:
             future = self._pool.submit(self._work, first, _slice(self._items, first, count))
         except BrokenExecutor as error:
-            raise _broken(error) from error
+            raise broken_pool(error) from error
         self._out[future] = first, count
         future.add_done_callback(self._ended.put)
         return True
@@ -233,8 +233,8 @@ class _Drive:
         if isinstance(error, WorkerDiedError):
             return self._on_death(first, count, error)
         if isinstance(error, BrokenExecutor):
-            raise _broken(error) from error
-        if error is not None:
+            raise broken_pool(error) from error
+        if isinstance(error, Exception):  # on the way: those of the function are outcomes
             raise _unsendable(self._items[first : first + count]) or error
         chunk = future.result()
         self._adapt(chunk)
@@ -258,10 +258,6 @@ class _Drive:
             self._size = min(2 * self._size, _CHUNK_MAX)
         elif chunk.seconds > 2 * _CHUNK_S:
             self._size = max(1, self._size // 2)
-
-
-def _broken(error: BrokenExecutor) -> AdapterError:
-    return AdapterError(f"the pool is broken and takes no more calls: {error}", retryable=True)
 
 
 def _unsendable(items: Sequence[Any]) -> InvalidArgumentError | None:

@@ -7,16 +7,16 @@ import os
 import pickle
 import threading
 from collections.abc import Callable, Generator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, cast
 
 import numpy as np
 
-from flyte_kernel.errors import InvalidArgumentError
+from flyte_kernel.errors import AdapterError, InvalidArgumentError
 from flyte_kernel.process_pool import ProcessExecutor
 
-__all__ = ["InlineExecutor", "check_callable", "check_count", "check_errors", "check_portable", "opened"]
+__all__ = ["InlineExecutor", "broken_pool", "check_callable", "check_count", "check_errors", "check_portable", "opened"]
 
 
 class InlineExecutor(Executor):
@@ -132,6 +132,11 @@ def check_portable(executor: str | Executor, function: Callable[..., Any]) -> No
             f"{function!r} cannot be sent to another process ({error}): define it at the top of a module, "
             'or use executor="threads"'
         ) from error
+
+
+def broken_pool(error: BrokenExecutor) -> AdapterError:
+    """Return what is said of a pool of the caller's own that broke."""
+    return AdapterError(f"the pool is broken and takes no more calls: {error}", retryable=True)
 
 
 @contextmanager

@@ -5,7 +5,8 @@
 //! confirmed at once, what was taken is listed in `cancelled` until the caller says that it is gone.
 //!
 //! That a node was taken, and so started, is left in `columns` for the next step: most often that is the one of its end,
-//! and one step of two events costs little more than one of one. Whoever asks for what starts change calls `catch_up`.
+//! and one step of two events costs little more than one of one. Whoever asks for what starts change calls `catch_up`; so
+//! does whoever takes many, so that no later call has much to do for them.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,6 +17,9 @@ use crate::kernel::Kernel;
 use crate::line::Line;
 use crate::phase::{EffectKind, EventKind, Kind, Phase, RunPhase};
 use crate::turn::{Events, Turn};
+
+/// Starts that wait for the next step at most; a guess: as many as are told with hardly more effort than one.
+const STARTS_MAX: usize = 64;
 
 /// The columns of one step; kept to spare their allocation.
 #[derive(Debug, Default)]
@@ -219,26 +223,31 @@ impl Driver {
     }
 
     /// Takes as many ready nodes as there are, `limit` at most; they are RUNNING from now on.
-    pub fn take(&mut self, limit: usize) -> Vec<u32> {
+    pub fn take(&mut self, limit: usize) -> Result<Vec<u32>, CoreError> {
         let count = self.ready_count().min(limit);
         let mut nodes = Vec::with_capacity(count);
         for _ in 0..count {
-            nodes.extend(self.take_one());
+            nodes.extend(self.take_one()?);
         }
-        nodes
+        Ok(nodes)
     }
 
     /// Takes the first ready node, if there is one.
-    pub fn take_one(&mut self) -> Option<u32> {
+    pub fn take_one(&mut self) -> Result<Option<u32>, CoreError> {
         if self.ready_count() == 0 {
-            return None;
+            return Ok(None);
         }
-        let node = self.line.pop()?;
+        let Some(node) = self.line.pop() else {
+            return Ok(None);
+        };
         self.on_taken(node);
         let attempt = self.attempt(node);
         self.columns
             .push(EventKind::AttemptStarted, node, attempt, 0);
-        Some(node)
+        if self.columns.kind.len() >= STARTS_MAX {
+            self.step()?;
+        }
+        Ok(Some(node))
     }
 
     /// Says that something happened to nodes; nothing has if any of them cannot have it.

@@ -170,17 +170,17 @@ impl PyRun {
         let limit = limit.map(|number| number.0);
         let limit = limit.unwrap_or(usize::MAX);
         let few = limit < FEW_NODES;
-        shown(py, self.locked(py, few, |driver| Ok(driver.take(limit)))?)
+        shown(py, self.locked(py, few, |driver| driver.take(limit))?)
     }
 
     fn take_one(&self, py: Python<'_>) -> PyResult<Option<u32>> {
-        self.locked(py, true, |driver| Ok(driver.take_one()))
+        self.locked(py, true, Driver::take_one)
     }
 
     fn succeed_and_take(&self, py: Python<'_>, node: NodeIndex) -> PyResult<Option<u32>> {
         self.locked(py, true, |driver| {
             driver.tell(EventKind::AttemptSucceeded, &[node.0], 0)?;
-            Ok(driver.take_one())
+            driver.take_one()
         })
     }
 

@@ -9,10 +9,10 @@ import select
 import time
 from typing import Any
 
-__all__ = ["MESSAGE_CHARACTERS_MAX", "SOON_S", "Reports"]
+__all__ = ["MESSAGE_CHARACTERS_MAX", "Reports"]
 
 MESSAGE_CHARACTERS_MAX = 600
-SOON_S = 0.02  # how late the server may learn of an end while there is work at hand
+_SOON_S = 0.02  # how late the server may learn of an end while there is work at hand
 
 
 class Reports:
@@ -43,7 +43,7 @@ class Reports:
 
     def due_at(self) -> float | None:
         """Return by when the server should be told what it was not told yet, None if that is nothing."""
-        return self._first_at + SOON_S if self._later else None
+        return self._first_at + _SOON_S if self._later else None
 
     def flush(self) -> None:
         """Tell the server what it was not told yet."""

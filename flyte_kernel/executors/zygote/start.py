@@ -21,7 +21,7 @@ from .processes import become_reaper
 from .reports import Reports
 from .shortcuts import remembered_tasks
 from .supervisor import Supervisor
-from .user_module import import_module, modules_below
+from .user_module import import_module
 from .warming import import_all, quiet_after_fork, rehearse, take_shortcuts
 
 __all__ = ["main"]
@@ -49,17 +49,13 @@ def main() -> None:
     quiet = mode == "plain" or quiet_after_fork()
     if not quiet and mode == "sdk":
         _begin_unrehearsed(control, reports, "threads remained")
-    supervisor = _supervisor(folder, control, reports, lock, warm=SDK in sys.modules)
-    _serve(supervisor, folder, fit=quiet)
+    _serve(folder, control, reports, lock, warm=SDK in sys.modules, fit=quiet)
 
 
-def _supervisor(folder: Path, control: int, reports: int, lock: int, *, warm: bool) -> Supervisor:
+def _serve(folder: Path, control: int, reports: int, lock: int, *, warm: bool, fit: bool, work: str = "") -> None:
     gc.collect()
     gc.freeze()
-    return Supervisor(folder, control, Reports(reports), lock, serve_branch, warm=warm)
-
-
-def _serve(supervisor: Supervisor, folder: Path, *, fit: bool) -> None:
+    supervisor = Supervisor(folder, control, Reports(reports), lock, serve_branch, warm=warm, work=work)
     supervisor.reports.tell(event="ready", fit=fit)
     if fit:
         supervisor.serve()
@@ -88,10 +84,7 @@ def serve_branch(request: dict[str, Any], control: int, reports: int) -> None:
         against = "it started threads"
     if against:
         print(f"zygote: {request['module']} is imported by each attempt, since {against}", file=sys.stderr)
-    supervisor = _supervisor(folder, control, reports, lock, warm=True)
-    supervisor.work = str(work)
-    supervisor.own_modules = modules_below(supervisor.work)
-    _serve(supervisor, folder, fit=not against)
+    _serve(folder, control, reports, lock, warm=True, fit=not against, work=str(work))
 
 
 def _take_descriptors() -> tuple[int, int]:

@@ -26,6 +26,7 @@ from .lines import Lines
 from .processes import boot_id, fork, signal_group, start_time
 from .reports import Reports
 from .spares import Spares
+from .user_module import modules_below
 
 __all__ = ["Supervisor"]
 
@@ -37,15 +38,24 @@ ServeBranch = Callable[[dict[str, Any], int, int], None]
 class Supervisor:
     """The zygote's work once it is warm; `serve_branch` is what a fork does to become a zygote for one module.
 
-    `lock` says that the folder is in use. `warm` says that the SDK is imported.
+    `lock` says that the folder is in use, `warm` that the SDK is imported, `work` where modules of the user's were
+    imported from, if any were.
     """
 
     def __init__(
-        self, folder: Path, control: int, reports: Reports, lock: int, serve_branch: ServeBranch, *, warm: bool
+        self,
+        folder: Path,
+        control: int,
+        reports: Reports,
+        lock: int,
+        serve_branch: ServeBranch,
+        *,
+        warm: bool,
+        work: str = "",
     ) -> None:
         self.reports = reports
-        self.work = ""  # where modules of the user's were imported from
-        self.own_modules: frozenset[str] = frozenset()  # their names
+        self._work = work
+        self._own_modules = modules_below(work) if work else frozenset()
         self._control: socket.socket | None = socket.socket(fileno=control)
         self._received_descriptors: collections.deque[int] = collections.deque()
         self._received = b""
@@ -232,7 +242,7 @@ class Supervisor:
         except BaseException as error:
             reports.refuse(attempt.id, error)
             os._exit(1)
-        heritage = Heritage(self._identity, self._warm, self._modules, self.work, self.own_modules)
+        heritage = Heritage(self._identity, self._warm, self._modules, self._work, self._own_modules)
         Child(heritage, reports).live(attempt, request, server)
 
     def _leave_zygote(self) -> None:
